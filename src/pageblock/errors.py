@@ -1,0 +1,32 @@
+"""The exceptions of the package: one base class, few leaves.
+
+Each message is one line: what was wrong, the value, and what to do next. The command line prints it
+and exits 2.
+"""
+
+from .mm.errors import (
+    ContigRefused,
+    GeometryError,
+    InvariantError,
+    OutOfMemoryError,
+    PageblockError,
+    RangeError,
+    ReleaseError,
+    UsageError,
+)
+
+__all__ = [
+    "ContigRefused",
+    "GeometryError",
+    "InputError",
+    "InvariantError",
+    "OutOfMemoryError",
+    "PageblockError",
+    "RangeError",
+    "ReleaseError",
+    "UsageError",
+]
+
+
+class InputError(PageblockError):
+    """A file, folder or argument that cannot be read or does not make sense."""

@@ -1,0 +1,14 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# The compiled core: the rooms of mm/ as one extension, so that they call each other at C speed.
+from pageblock.mm.constants cimport *
+
+include "zone.py"
+include "freelist.py"
+include "page_alloc.py"
+include "migrate.py"
+include "page_isolation.py"
+include "contig.py"
+include "batch.py"
+include "invariants.py"
+include "survey.py"
+include "model.py"

@@ -1,0 +1,118 @@
+"""Run an array of operations without returning to Python between them."""
+
+import cython
+
+if not cython.compiled:
+    from .constants import (
+        ALLOC,
+        EEXIST,
+        ENOENT,
+        ENOMEM,
+        EREMOTE,
+        NONE,
+        OFFNODE,
+        OP_ALLOC,
+        OP_CONTIG,
+        OP_FREE,
+        OP_FREE_CONTIG,
+    )
+    from .contig import alloc_contig_range, free_contig_range
+    from .page_alloc import alloc_pages, free_pages
+    from .zone import ZoneState
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def operations_error(z: ZoneState, ops: cython.p_ulonglong, n: cython.longlong, handles: cython.uint) -> cython.longlong:
+    """Index of the first operation that is not well formed, or -1. Nothing has run yet."""
+    i: cython.longlong
+    word: cython.ulonglong
+    op: cython.uint
+    start: cython.uint
+    nr: cython.uint
+    for i in range(n):
+        word = ops[2 * i]
+        op = word & 0xFF
+        if op < OP_ALLOC or op > OP_FREE_CONTIG or (word >> 32) >= handles:
+            return i
+        if op == OP_ALLOC and ((word >> 8 & 0xFF) > z.max_order or (word >> 16 & 0xFF) > 2):
+            return i
+        if op >= OP_CONTIG:
+            start = ops[2 * i + 1] & NONE
+            nr = ops[2 * i + 1] >> 32
+            if nr == 0 or start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
+                return i
+    return -1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def free_contig_handle(z: ZoneState, handle: cython.uint, nr_pages: cython.uint) -> cython.longlong:
+    """Free the contig range of a handle if its pages are still allocated one by one; else -ENOENT."""
+    start: cython.uint = z.handles[handle]
+    pfn: cython.uint
+    if start >= z.zone_end or nr_pages > z.zone_end - start:
+        return -ENOENT
+    for pfn in range(start, start + nr_pages):
+        if z.state[pfn] != ALLOC:
+            return -ENOENT
+    free_contig_range(z, start, start + nr_pages)
+    z.handles[handle] = NONE
+    return start
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def run_operations(
+    z: ZoneState, ops: cython.p_ulonglong, n: cython.longlong, results: cython.p_longlong, saved: cython.p_uchar
+) -> cython.void:
+    """Execute operations of 16 bytes each; see ``model.OPERATION``.
+
+    ``results[i]``: relative pfn; the negated errno of a refusal: -ENOMEM, -EBUSY, -ENOENT for a free of
+    an empty handle, -EEXIST for an allocation into a handle that is in use, -EREMOTE for a free of a page that
+    migration took out of the zone.
+    """
+    i: cython.longlong
+    word: cython.ulonglong
+    op: cython.uint
+    handle: cython.uint
+    pfn: cython.uint
+    start: cython.uint
+    result: cython.longlong
+    for i in range(n):
+        word = ops[2 * i]
+        op = word & 0xFF
+        handle = word >> 32
+        if op == OP_ALLOC:
+            if z.handles[handle] != NONE:
+                results[i] = -EEXIST
+                continue
+            pfn = alloc_pages(z, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24 & 0xFF, handle, z.wmark_min)
+            z.handles[handle] = pfn
+            result = pfn if pfn != NONE else -ENOMEM
+        elif op == OP_FREE:
+            pfn = z.handles[handle]
+            result = -ENOENT
+            if pfn < z.nr_frames and z.state[pfn] & ALLOC:
+                free_pages(z, pfn)
+                result = pfn
+            elif pfn == OFFNODE:
+                result = -EREMOTE
+            z.handles[handle] = NONE
+        elif op == OP_CONTIG:
+            if z.handles[handle] != NONE:
+                results[i] = -EEXIST
+                continue
+            start = z.zone_start + (ops[2 * i + 1] & NONE)
+            result = alloc_contig_range(
+                z, start, start + cython.cast(cython.uint, ops[2 * i + 1] >> 32), word >> 16 & 0xFF, word >> 24 & 0xFF, handle, saved
+            )
+            z.handles[handle] = start if result == 0 else NONE
+            if result == 0:
+                result = start
+        else:
+            result = free_contig_handle(z, handle, ops[2 * i + 1] >> 32)
+        results[i] = result

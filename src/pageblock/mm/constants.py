@@ -1,0 +1,160 @@
+"""Numbers of the compiled core. The C view is constants.pxd; a test compares the two."""
+
+# pfn that means: none
+NONE = 0xFFFFFFFF
+
+# handle of a page that migration took out of the zone
+OFFNODE = 0xFFFFFFFE
+
+# state byte of a frame: kind bits and, in the low bits, the order of the block it heads
+BUDDY = 0x80
+ALLOC = 0x40
+ONPCP = 0x20
+ORDER_MASK = 0x1F
+
+# flags byte of an allocated frame: class in the low bits
+CLASS_MASK = 0x0F
+PG_PINNED = 0x10
+PG_COMPOUND = 0x20
+PG_CLEAN = 0x40
+
+# migratetypes (include/linux/mmzone.h, enum migratetype)
+UNMOVABLE = 0
+MOVABLE = 1
+RECLAIMABLE = 2
+HIGHATOMIC = 3
+CMA = 4
+ISOLATE = 5
+NR_MIGRATETYPES = 6
+
+# page classes (types.py, PageClass)
+C_FREE = 0
+C_KERNEL = 1
+C_ANON = 2
+C_FILE = 3
+C_MOVABLE_OPS = 4
+C_SLAB = 5
+C_PGTABLE = 6
+C_RESERVED = 7
+C_HUGETLB = 8
+C_THP = 9
+C_COMPOUND = 10
+C_OFFLINE = 11
+C_HWPOISON = 12
+C_HOLE = 13
+C_PCP = 14
+C_PAGEVEC = 15
+
+# errno values that the rules return, negated as in the kernel
+ENOENT = 2
+EINTR = 4
+ENOMEM = 12
+EBUSY = 16
+EEXIST = 17
+EREMOTE = 66
+
+# COMPACT_CLUSTER_MAX: pages isolated before they are migrated (include/linux/swap.h)
+COMPACT_CLUSTER_MAX = 32
+
+# allocation flags (mm/internal.h)
+ALLOC_NOFRAGMENT = 0x100
+ALLOC_CMA = 0x80
+
+# isolation flags (include/linux/page-isolation.h)
+MEMORY_OFFLINE = 1
+REPORT_FAILURE = 2
+
+# indexes of the rules of a release (release.py)
+RULE_MERGE = 0
+RULE_SCHEME = 1
+RULE_CHECK_SCOPE = 2
+RULE_SPAN = 3
+RULE_FAILED_ISOLATION = 4
+RULE_UNSET_BUDDY = 5
+NR_RULES = 6
+
+# values of RULE_MERGE
+MERGE_WHILE_ISOLATED = 0
+MERGE_MERGEABLE = 1
+MERGE_ANY = 2
+
+# values of RULE_SCHEME
+SCHEME_WHOLE = 0
+SCHEME_SAVE_TYPES = 1
+SCHEME_SINGLE_PAGEBLOCK = 2
+
+# values of RULE_CHECK_SCOPE
+SCOPE_PAGEBLOCK = 0
+SCOPE_REQUEST = 1
+
+# values of RULE_SPAN
+SPAN_MAX_ORDER = 0
+SPAN_PAGEBLOCK = 1
+
+# values of RULE_FAILED_ISOLATION
+FAILED_RETURNS = 0
+FAILED_UNDOES = 1
+
+# values of RULE_UNSET_BUDDY
+UNSET_ANY_BUDDY = 0
+UNSET_FREE_BUDDY = 1
+
+# steps of alloc_contig_range that can refuse
+STEP_NONE = 0
+STEP_ISOLATE = 1
+STEP_MIGRATE = 2
+STEP_TEST = 3
+STEP_SIGNAL = 4
+
+# why a page or a pageblock stands in the way
+WHY_NONE = 0
+WHY_RESERVED = 1
+WHY_CMA_TYPE = 2
+WHY_HUGETLB = 3
+WHY_COMPOUND = 4
+WHY_NOT_LRU = 5
+WHY_ISOLATED = 6
+WHY_STRADDLES = 7
+WHY_NO_TARGET = 8
+WHY_GIGANTIC = 9
+WHY_BUSY = 10
+WHY_NOT_ISOLATED = 11
+WHY_SIGNAL = 12
+NR_WHY = 13
+
+# events of the log (events.py)
+EV_ALLOC = 1
+EV_FREE = 2
+EV_ZONE_LOCKED = 3
+EV_EXTFRAG = 4
+EV_ISOLATE = 5
+EV_UNISOLATE = 6
+EV_SPLIT = 7
+EV_MIGRATE_FOLIO = 8
+EV_RECLAIM = 9
+EV_MIGRATE_PAGES = 10
+EV_TEST_ISOLATED = 11
+EV_UNMOVABLE = 12
+EV_TAKE = 13
+EV_ISOLATE_MIGRATE = 14
+EVENT_WORDS = 8
+
+# invariants (invariants.py)
+INV_NONE = 0
+INV_LINKS = 1
+INV_FREE_BLOCK = 2
+INV_NR_FREE = 3
+INV_ONE_STATE = 4
+INV_LISTED = 5
+INV_ZONE_END = 6
+INV_BUDDIES = 7
+INV_ISOLATED_LIST = 8
+INV_ISOLATE_COUNT = 9
+INV_FREE_PAGES = 10
+INV_FREE_CMA = 11
+
+# operations of Zone.run() (operations.py)
+OP_ALLOC = 1
+OP_FREE = 2
+OP_CONTIG = 3
+OP_FREE_CONTIG = 4

@@ -1,0 +1,286 @@
+"""alloc_contig_range and what is built on it.
+
+Source: mm/page_alloc.c: alloc_contig_range, free_contig_range, alloc_contig_pages (5.15, 6.1); for the
+release ``seed`` the cover letter's description of patch 4 and what it did on a running kernel.
+"""
+
+import cython
+
+if not cython.compiled:
+    from .constants import (
+        ALLOC,
+        BUDDY,
+        C_HOLE,
+        C_HUGETLB,
+        C_RESERVED,
+        CLASS_MASK,
+        EBUSY,
+        ENOMEM,
+        EV_SPLIT,
+        EV_TAKE,
+        FAILED_UNDOES,
+        ISOLATE,
+        MOVABLE,
+        NONE,
+        ORDER_MASK,
+        RULE_CHECK_SCOPE,
+        RULE_FAILED_ISOLATION,
+        RULE_SCHEME,
+        SCHEME_SAVE_TYPES,
+        SCOPE_REQUEST,
+    )
+    from .freelist import add_to_free_list, del_page_from_free_list
+    from .migrate import _alloc_contig_migrate_range
+    from .page_alloc import _free_one_page, free_pages
+    from .page_isolation import (
+        isolate_ascending,
+        isolation_end,
+        isolation_start,
+        start_isolate_page_range,
+        test_pages_isolated,
+        undo_isolate_page_range,
+        unset_migratetype_isolate,
+    )
+    from .zone import ZoneState, compound_head, emit, get_pageblock_migratetype, pageblock_end, pageblock_start
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def find_outer_start(z: ZoneState, start: cython.uint) -> cython.uint:
+    """Head of the free page that covers ``start``, or ``start`` itself (alloc_contig_range, 6.1)."""
+    outer: cython.uint = start
+    order: cython.uint = 0
+    while not z.state[outer] & BUDDY:
+        order += 1
+        if order > z.max_order:
+            return start
+        outer = outer >> order << order
+    if outer != start and outer + (1 << (z.state[outer] & ORDER_MASK)) <= start:
+        return start
+    return outer
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def isolate_freepages_range(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.uint:
+    """Take the free pages of an isolated range off their lists; one past the last (mm/compaction.c).
+
+    Uncounted: they left the counters when their pageblocks were isolated.
+    """
+    pfn: cython.uint = start
+    order: cython.uint
+    while pfn < end:
+        order = z.state[pfn] & ORDER_MASK
+        del_page_from_free_list(z, pfn, order)
+        pfn += 1 << order
+    return pfn
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def give_back(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void:
+    """Free taken pages outside the request one by one, under their pageblock's type (free_contig_range)."""
+    pfn: cython.uint
+    for pfn in range(start, end):
+        _free_one_page(z, pfn, 0, get_pageblock_migratetype(z, pfn), False)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def take_range(z: ZoneState, start: cython.uint, end: cython.uint, flags: cython.uint, owner: cython.uint) -> cython.int:
+    """Test [start, end), take it as order-0 pages, give back what lies outside; 0 or -EBUSY (6.1)."""
+    pfn: cython.uint
+    outer_start: cython.uint = find_outer_start(z, start)
+    outer_end: cython.uint
+    if test_pages_isolated(z, outer_start, end, 0):
+        return -EBUSY
+    outer_end = isolate_freepages_range(z, outer_start, end)
+    for pfn in range(start, end):
+        z.state[pfn] = ALLOC
+        z.flags[pfn] = flags
+        z.nxt[pfn] = owner
+    give_back(z, outer_start, start)
+    give_back(z, end, outer_end)
+    if z.recording:
+        emit(z, EV_TAKE, start, end, outer_start, outer_end)
+    return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.void:
+    """Cut the isolated free page across a boundary into pageblocks, each to the head of the ISOLATE list.
+
+    Seed, patch 4 as described: pieces ascending, not merged; they stay isolated and uncounted.
+    """
+    head: cython.uint = find_outer_start(z, boundary)
+    order: cython.uint
+    pfn: cython.uint
+    if head == boundary:
+        return
+    order = z.state[head] & ORDER_MASK
+    if z.recording:
+        emit(z, EV_SPLIT, head, order, boundary - head)
+    del_page_from_free_list(z, head, order)
+    pfn = head
+    while pfn < head + (1 << order):
+        add_to_free_list(z, pfn, z.pageblock_order, ISOLATE)
+        pfn += z.pageblock_nr_pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def restore_types(z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar, saved_start: cython.uint) -> cython.void:
+    """Un-isolate the pageblocks of [start, end), each with the type it had (seed, patch 4 as described)."""
+    pfn: cython.uint = start
+    while pfn < end:
+        unset_migratetype_isolate(z, max(pfn, z.zone_start), saved[(pfn - saved_start) >> z.pageblock_order])
+        pfn += z.pageblock_nr_pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def alloc_contig_saving_types(
+    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint, saved: cython.p_uchar
+) -> cython.int:
+    """alloc_contig_range of the release ``seed`` (patch 4 as the cover letter describes it).
+
+    Isolate the max order window, keep the types of the pageblocks outside the request and give them back
+    after migration; the request itself is then taken at pageblock granularity. ``saved`` has room
+    for one byte a pageblock of the window.
+    """
+    window_start: cython.uint = isolation_start(z, start)
+    window_end: cython.uint = min(isolation_end(z, end), z.nr_frames)
+    alloc_start: cython.uint = pageblock_start(z, start)
+    alloc_end: cython.uint = pageblock_end(z, end - 1)
+    whole: cython.bint = z.rules[RULE_CHECK_SCOPE] != SCOPE_REQUEST
+    i: cython.uint
+    rc: cython.int
+    for i in range((window_end - window_start) >> z.pageblock_order):
+        saved[i] = get_pageblock_migratetype(z, window_start + (i << z.pageblock_order))
+    rc = isolate_ascending(z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, False)
+    if rc == 0:
+        rc = _alloc_contig_migrate_range(z, start, end)
+        if rc == -EBUSY:
+            rc = 0
+    if rc:
+        restore_isolated(z, window_start, window_end, saved)
+        return rc
+    split_at_pageblocks(z, alloc_start)
+    split_at_pageblocks(z, alloc_end)
+    restore_types(z, window_start, alloc_start, saved, window_start)
+    restore_types(z, alloc_end, window_end, saved, window_start)
+    rc = take_range(z, start, end, flags, owner)
+    if rc:
+        restore_types(z, alloc_start, alloc_end, saved, window_start)
+    else:
+        undo_isolate_page_range(z, alloc_start, alloc_end, mt)
+    return rc
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def restore_isolated(z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar) -> cython.void:
+    """Un-isolate what this call isolated; a pageblock that was isolated before stays so."""
+    i: cython.uint
+    for i in range((end - start) >> z.pageblock_order):
+        if saved[i] != ISOLATE:
+            unset_migratetype_isolate(z, max(start + (i << z.pageblock_order), z.zone_start), saved[i])
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def alloc_contig_isolating(
+    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint
+) -> cython.int:
+    """alloc_contig_range of 5.15 and 6.1: isolate, migrate, test, take, undo with the caller's type.
+
+    Rule "failed isolation": 6.1 runs the undo even then, over pageblocks that it did not isolate; 5.15 returns.
+    """
+    rc: cython.int = start_isolate_page_range(z, start, end, mt, 0)
+    if rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES:
+        return rc
+    if rc == 0:
+        # the kernel drains the per-cpu lists here, so that their pages reach the ISOLATE lists
+        rc = _alloc_contig_migrate_range(z, start, end)
+        if rc == 0 or rc == -EBUSY:
+            rc = take_range(z, start, end, flags, owner)
+    undo_isolate_page_range(z, isolation_start(z, start), min(isolation_end(z, end), z.nr_frames), mt)
+    return rc
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def alloc_contig_range(
+    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint, saved: cython.p_uchar
+) -> cython.int:
+    """Allocate exactly [start, end), or return -EBUSY, -ENOMEM or -EINTR (rule "scheme")."""
+    if z.rules[RULE_SCHEME] == SCHEME_SAVE_TYPES:
+        return alloc_contig_saving_types(z, start, end, mt, flags, owner, saved)
+    return alloc_contig_isolating(z, start, end, mt, flags, owner)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def free_contig_range(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void:
+    """Free the order-0 pages of [start, end), ascending."""
+    pfn: cython.uint
+    for pfn in range(start, end):
+        free_pages(z, pfn)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def pfn_range_valid_contig(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.bint:
+    """Whether alloc_contig_pages tries this range: all pages online, none reserved, none hugetlb.
+
+    The hugetlb test is in Debian's 6.1.192 and later (4d73ba5fa710, 6.5), not in vanilla 6.1.
+    """
+    pfn: cython.uint = start
+    head: cython.uint
+    c: cython.uint
+    while pfn < end:
+        head = pfn
+        if z.state[pfn] == 0:
+            head = compound_head(z, pfn)
+        if head != NONE and z.state[head] & ALLOC:
+            c = z.flags[head] & CLASS_MASK
+            if c == C_HOLE or c == C_RESERVED or c == C_HUGETLB:
+                return False
+        if z.state[pfn]:
+            pfn += 1 << (z.state[pfn] & ORDER_MASK)
+        else:
+            pfn += 1
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def alloc_contig_pages(
+    z: ZoneState, nr_pages: cython.uint, flags: cython.uint, owner: cython.uint, saved: cython.p_uchar
+) -> cython.uint:
+    """First aligned range of the zone that can be had; its frame, or NONE (alloc_contig_pages, 6.1).
+
+    Aligned to its own size, which the kernel assumes to be a power of two; absolute alignment.
+    """
+    absolute: cython.ulonglong = (z.base_pfn + z.zone_start + nr_pages - 1) // nr_pages * nr_pages
+    pfn: cython.ulonglong = absolute - z.base_pfn
+    while pfn + nr_pages <= z.zone_end:
+        if pfn_range_valid_contig(z, cython.cast(cython.uint, pfn), cython.cast(cython.uint, pfn + nr_pages)):
+            if alloc_contig_range(z, cython.cast(cython.uint, pfn), cython.cast(cython.uint, pfn + nr_pages), MOVABLE, flags, owner, saved) == 0:
+                return cython.cast(cython.uint, pfn)
+        pfn += nr_pages
+    return NONE

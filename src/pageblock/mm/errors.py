@@ -1,0 +1,67 @@
+"""What the allocator model raises. Each message is one line: what was wrong, the value, what to do."""
+
+__all__ = [
+    "ContigRefused",
+    "GeometryError",
+    "InvariantError",
+    "OutOfMemoryError",
+    "PageblockError",
+    "RangeError",
+    "ReleaseError",
+    "UsageError",
+]
+
+
+class PageblockError(Exception):
+    """Base class of every error that the package raises on purpose."""
+
+
+class GeometryError(PageblockError):
+    """A zone cannot have this size, start, page size, max order or pageblock order."""
+
+
+class ReleaseError(PageblockError):
+    """No release, or no switch of a release, has this name."""
+
+
+class RangeError(PageblockError):
+    """A pfn or a range of pfns lies outside the zone, is empty or not aligned."""
+
+
+class UsageError(PageblockError):
+    """An operation that the state forbids: a double free, a free inside a block, a wrong type."""
+
+
+class OutOfMemoryError(PageblockError):
+    """The zone has no free block for the request (the kernel returns NULL)."""
+
+
+class ContigRefused(PageblockError):
+    """alloc_contig_range or alloc_contig_pages said no.
+
+    Attributes: ``errno`` (positive: 16 EBUSY, 12 ENOMEM, 4 EINTR), ``step`` (the kernel function that
+    refused), ``pfn`` (absolute; the page or pageblock that stood in the way), ``rule`` (why, in words).
+    """
+
+    def __init__(self, errno: int, step: str, pfn: int, rule: str) -> None:
+        super().__init__(f"refused with -{errno} by {step} at pfn {pfn:#x}: {rule}")
+        self.errno = errno
+        self.step = step
+        self.pfn = pfn
+        self.rule = rule
+
+    def __reduce__(self) -> tuple[type["ContigRefused"], tuple[int, str, int, str]]:
+        return ContigRefused, (self.errno, self.step, self.pfn, self.rule)
+
+
+class InvariantError(PageblockError):
+    """``Zone.check`` found a broken invariant: ``invariant`` names it, ``pfn`` says where (None: no place)."""
+
+    def __init__(self, invariant: str, message: str, pfn: int | None = None) -> None:
+        super().__init__(f"{invariant}: {message}")
+        self.invariant = invariant
+        self.message = message
+        self.pfn = pfn
+
+    def __reduce__(self) -> tuple[type["InvariantError"], tuple[str, str, int | None]]:
+        return InvariantError, (self.invariant, self.message, self.pfn)

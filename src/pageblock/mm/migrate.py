@@ -1,0 +1,237 @@
+"""What can move, in which order, and where it goes.
+
+Source: mm/compaction.c (isolate_migratepages_range), mm/migrate.c (migrate_pages,
+alloc_migration_target), mm/page_alloc.c (__alloc_contig_migrate_range), 6.1.
+"""
+
+import cython
+
+if not cython.compiled:
+    from .constants import (
+        ALLOC,
+        BUDDY,
+        C_ANON,
+        C_FILE,
+        C_HUGETLB,
+        C_MOVABLE_OPS,
+        C_THP,
+        CLASS_MASK,
+        COMPACT_CLUSTER_MAX,
+        EBUSY,
+        EINTR,
+        ENOMEM,
+        EV_ISOLATE_MIGRATE,
+        EV_MIGRATE_FOLIO,
+        EV_MIGRATE_PAGES,
+        EV_RECLAIM,
+        MOVABLE,
+        NONE,
+        OFFNODE,
+        ONPCP,
+        ORDER_MASK,
+        PG_CLEAN,
+        PG_COMPOUND,
+        PG_PINNED,
+        STEP_MIGRATE,
+        STEP_SIGNAL,
+        WHY_BUSY,
+        WHY_GIGANTIC,
+        WHY_NO_TARGET,
+        WHY_SIGNAL,
+    )
+    from .page_alloc import alloc_pages, free_pages
+    from .zone import ZoneState, compound_head, emit, pageblock_end, refuse
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def page_can_be_isolated(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """Whether isolate_migratepages_block puts this allocated head on the migration list (6.1).
+
+    A pinned anonymous page has more references than mappings and is passed over; a pinned page
+    with a mapping (file, movable_ops, hugetlb) is isolated, and its migration fails.
+    """
+    c: cython.uint = z.flags[pfn] & CLASS_MASK
+    if c == C_ANON or c == C_THP:
+        return not z.flags[pfn] & PG_PINNED
+    return c == C_FILE or c == C_MOVABLE_OPS or c == C_HUGETLB
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.uint:
+    """Collect movable pages of [start, end) into ``z.batch`` until 32 pages are found; the frame to go on at.
+
+    ``z.batch_count`` is NONE after a gigantic huge page (``z.batch[0]``), which ends the request. A large
+    page that reaches over a pageblock's end sends the scan to that end; its tails have no reference
+    of their own and are passed over there, unless they are hugetlb's.
+    """
+    pfn: cython.uint = start
+    block_end: cython.uint = min(pageblock_end(z, start), end)
+    pages: cython.uint = 0
+    found: cython.uint = 0
+    s: cython.uint
+    size: cython.uint
+    head: cython.uint
+    while pfn < end:
+        s = z.state[pfn]
+        size = 1
+        if s & (BUDDY | ALLOC | ONPCP):
+            size = 1 << (s & ORDER_MASK)
+        head = pfn
+        if s == 0 and pfn == start:
+            head = compound_head(z, pfn)
+            if head != NONE and z.flags[head] & CLASS_MASK == C_HUGETLB:
+                size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
+            else:
+                head = pfn
+        if z.state[head] & ALLOC and page_can_be_isolated(z, head):
+            if z.flags[head] & CLASS_MASK == C_HUGETLB and z.state[head] & ORDER_MASK > z.max_order:
+                z.batch[0] = head
+                z.batch_count = NONE
+                return pfn
+            z.batch[found] = head
+            found += 1
+            pages += size
+        pfn = block_end if size > block_end - pfn else pfn + size
+        if pages >= COMPACT_CLUSTER_MAX:
+            break
+        if pfn == block_end:
+            block_end = min(pageblock_end(z, pfn), end)
+    z.batch_count = found
+    return pfn
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def alloc_migration_target(z: ZoneState, src: cython.uint) -> cython.uint:
+    """A new page like the source, from the ordinary allocator (mm/migrate.c, 6.1); NONE: nothing left.
+
+    MOVABLE, above the low watermark; below it another zone's page is taken (``targets_may_spill``),
+    or, where there is none, the request goes on to the min watermark.
+    """
+    order: cython.uint = z.state[src] & ORDER_MASK
+    dst: cython.uint = alloc_pages(z, order, MOVABLE, z.flags[src], z.nxt[src], z.wmark_low)
+    if dst == NONE and not z.targets_may_spill:
+        dst = alloc_pages(z, order, MOVABLE, z.flags[src], z.nxt[src], z.wmark_min)
+    return dst
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def migrate_folio(z: ZoneState, src: cython.uint) -> cython.bint:
+    """Move one page and free its old place at once; False: no target."""
+    owner: cython.uint = z.nxt[src]
+    dst: cython.uint = alloc_migration_target(z, src)
+    if dst == NONE and not z.targets_may_spill:
+        return False
+    if owner < z.nr_handles:
+        z.handles[owner] = dst if dst != NONE else OFFNODE
+    if z.recording:
+        emit(z, EV_MIGRATE_FOLIO, src, dst, z.state[src] & ORDER_MASK)
+    free_pages(z, src)
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def split_huge_page(z: ZoneState, head: cython.uint) -> cython.void:
+    """Turn a THP into base pages of its own (mm/huge_memory.c, split_huge_page_to_list, as migration uses it)."""
+    order: cython.uint = z.state[head] & ORDER_MASK
+    owner: cython.uint = z.nxt[head]
+    i: cython.uint
+    for i in range(head, head + (1 << order)):
+        z.state[i] = ALLOC
+        z.flags[i] = C_ANON
+        z.nxt[i] = owner
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
+    """Move the pages of ``z.batch``, last found first (mm/migrate.c, 6.1).
+
+    0, -EBUSY (a page stays although it was tried again), or -ENOMEM (no target). A THP without a target is
+    split, and its base pages move after the rest, tails from the last to the first, then the head.
+    """
+    i: cython.uint
+    k: cython.uint
+    pfn: cython.uint
+    failed: cython.uint = 0
+    moved: cython.uint = 0
+    # reclaim_clean_pages_from_list: clean file pages are dropped before anything moves
+    for k in range(count):
+        pfn = z.batch[count - 1 - k]
+        z.batch[COMPACT_CLUSTER_MAX + count - 1 - k] = 0
+        if z.flags[pfn] & PG_CLEAN and not z.flags[pfn] & (PG_PINNED | PG_COMPOUND):
+            if z.nxt[pfn] < z.nr_handles:
+                z.handles[z.nxt[pfn]] = NONE
+            if z.recording:
+                emit(z, EV_RECLAIM, pfn)
+            free_pages(z, pfn)
+            z.batch[count - 1 - k] = NONE
+    for k in range(count):
+        i = count - 1 - k
+        pfn = z.batch[i]
+        if pfn == NONE:
+            continue
+        if z.flags[pfn] & PG_PINNED:
+            failed += 1
+            refuse(z, STEP_MIGRATE, WHY_BUSY, pfn)
+        elif migrate_folio(z, pfn):
+            moved += 1
+        elif z.flags[pfn] & CLASS_MASK == C_THP:
+            z.batch[COMPACT_CLUSTER_MAX + i] = 1 << (z.state[pfn] & ORDER_MASK)
+            split_huge_page(z, pfn)
+        else:
+            refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
+            return -ENOMEM
+    for k in range(count):
+        i = count - 1 - k
+        pfn = z.batch[i] + z.batch[COMPACT_CLUSTER_MAX + i]
+        while z.batch[COMPACT_CLUSTER_MAX + i]:
+            z.batch[COMPACT_CLUSTER_MAX + i] -= 1
+            pfn -= 1
+            if not migrate_folio(z, pfn):
+                refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
+                return -ENOMEM
+            moved += 1
+    if z.recording:
+        emit(z, EV_MIGRATE_PAGES, moved, failed)
+    return -EBUSY if failed else 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _alloc_contig_migrate_range(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.int:
+    """Empty [start, end) of movable pages, 32 at a time (__alloc_contig_migrate_range, 6.1).
+
+    0; -EBUSY: a batch did not go after five tries, and what lies behind it was not tried;
+    -ENOMEM: no target, or a gigantic huge page (isolate_or_dissolve_huge_page); -EINTR: a fatal signal.
+    """
+    pfn: cython.uint = start
+    rc: cython.int
+    next_pfn: cython.uint
+    if z.signal_pending:
+        refuse(z, STEP_SIGNAL, WHY_SIGNAL, start)
+        return -EINTR
+    while pfn < end:
+        next_pfn = isolate_migratepages_range(z, pfn, end)
+        if z.batch_count == NONE:
+            refuse(z, STEP_MIGRATE, WHY_GIGANTIC, z.batch[0])
+            return -ENOMEM
+        if z.recording:
+            emit(z, EV_ISOLATE_MIGRATE, pfn, next_pfn, z.batch_count)
+        if z.batch_count:
+            rc = migrate_pages(z, z.batch_count)
+            if rc:
+                return rc
+        pfn = next_pfn
+    return 0

@@ -1,0 +1,762 @@
+"""The Python face of the allocator: ``Zone``.
+
+Every method checks its arguments before it touches the zone, so a refused call leaves the zone as it was.
+Pfns are absolute here and relative to the zone's base in the rooms below.
+"""
+
+from typing import Any
+
+import cython
+import numpy as np
+
+from pageblock.mm.errors import ContigRefused, GeometryError, InvariantError, OutOfMemoryError, RangeError, UsageError
+from pageblock.mm.events import Event, Listener, decode
+from pageblock.mm.geometry import Geometry, check_geometry
+from pageblock.mm.release import release as find_release
+from pageblock.mm.results import INVARIANTS, STEPS, WHYS, ContigRange, Page, contig_result
+from pageblock.mm.types import Migratetype, PageClass, PageFlag
+
+if not cython.compiled:
+    from .batch import operations_error, run_operations
+    from .constants import (
+        ALLOC,
+        BUDDY,
+        C_ANON,
+        C_COMPOUND,
+        C_FREE,
+        C_HOLE,
+        C_HUGETLB,
+        C_KERNEL,
+        C_MOVABLE_OPS,
+        C_RESERVED,
+        C_SLAB,
+        C_THP,
+        CLASS_MASK,
+        CMA,
+        EVENT_WORDS,
+        INV_FREE_CMA,
+        INV_FREE_PAGES,
+        ISOLATE,
+        MOVABLE,
+        NONE,
+        NR_MIGRATETYPES,
+        ORDER_MASK,
+        PG_CLEAN,
+        PG_COMPOUND,
+        PG_PINNED,
+        RECLAIMABLE,
+        UNMOVABLE,
+    )
+    from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
+    from .freelist import add_to_free_list_tail
+    from .invariants import check_zone
+    from .page_alloc import _free_one_page, alloc_pages, free_core, free_pages, mod_zone_freepage_state
+    from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
+    from .survey import find_head, survey_stretches
+    from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr8, ptr32, ptr64, ptr64s, zone_bind, zone_init, zone_spans
+
+
+#: One operation of ``Zone.run``. ``op``: 1 allocate, 2 free, 3 alloc_contig_range, 4 free_contig_range;
+#: ``flags``: page class and flags of what is allocated; ``handle``: index of the owner handle;
+#: ``start``: first page, counted from the zone's first; ``nr``: pages. Both only for contig operations.
+OPERATION = np.dtype(
+    [
+        ("op", np.uint8),
+        ("order", np.uint8),
+        ("migratetype", np.uint8),
+        ("flags", np.uint8),
+        ("handle", np.uint32),
+        ("start", np.uint32),
+        ("nr", np.uint32),
+    ]
+)
+
+@cython.cclass
+class Zone(ZoneState):
+    """A memory zone whose every free list, pageblock type and counter follows one kernel release.
+
+    Args:
+        nr_pages: pages that the zone spans.
+        release: set of rules, see ``pageblock.mm.release``.
+        start_pfn: first pfn of the zone.
+        max_order: largest block of the allocator, inclusive (10: blocks of 1024 pages).
+        pageblock_order: pages that share a migratetype.
+        page_size: bytes.
+        section_size: bytes of a sparse memory section, which no block may cross; None: not checked.
+        populate: hand all pages to the allocator as at boot; otherwise all are holes until loaded.
+        name: what messages call the zone.
+        zone_movable: the zone is ZONE_MOVABLE.
+
+    Attributes:
+        nr_free_pages: NR_FREE_PAGES as the kernel counts it, pages: what is free outside isolated pageblocks.
+        nr_free_cma_pages: NR_FREE_CMA_PAGES, pages.
+        nr_isolate_pageblock: isolated pageblocks.
+
+    Raises:
+        GeometryError: the values are not consistent; the message names the rule.
+        ReleaseError: no such release.
+
+    >>> zone = Zone(4096)
+    >>> zone.alloc(0), zone.alloc(0), zone.nr_free_pages
+    (0, 1, 4094)
+    """
+
+    geometry_: object
+    release_: object
+    name_: object
+    listener: object
+
+    def __init__(
+        self,
+        nr_pages: Any,
+        release: Any = "6.1",
+        start_pfn: Any = 0,
+        max_order: Any = 10,
+        pageblock_order: Any = 9,
+        *,
+        page_size: Any = 4096,
+        section_size: Any = None,
+        populate: Any = True,
+        name: Any = "zone",
+        zone_movable: Any = False,
+    ) -> None:
+        self.release_ = find_release(str(release))
+        self.geometry_ = check_geometry(nr_pages, start_pfn, max_order, pageblock_order, page_size, section_size, self.release_)
+        self.name_ = str(name)
+        self.listener = None
+        g = self.geometry_
+        zone_init(self, g.start_pfn, g.nr_pages, g.max_order, g.pageblock_order, self.release_.rules)
+        self.zone_movable = bool(zone_movable)
+        if populate:
+            free_core(self, self.zone_start, self.zone_end)
+        else:
+            self.state_array[self.zone_start : self.zone_end] = ALLOC
+            self.flags_array[self.zone_start : self.zone_end] = C_HOLE
+
+    # ---- what the zone is ----
+
+    @property
+    def geometry(self) -> Geometry:
+        """Size, start, orders and page size."""
+        return self.geometry_
+
+    @property
+    def release(self) -> str:
+        """Name of the release whose rules are followed."""
+        return self.release_.name
+
+    @property
+    def name(self) -> str:
+        """What messages call the zone."""
+        return self.name_
+
+    @property
+    def start_pfn(self) -> int:
+        """First pfn."""
+        return self.base_pfn + self.zone_start
+
+    @property
+    def end_pfn(self) -> int:
+        """One past the last pfn."""
+        return self.base_pfn + self.zone_end
+
+    def __repr__(self) -> str:
+        g = self.geometry_
+        return (
+            f"Zone({g.nr_pages}, release={self.release!r}, start_pfn={g.start_pfn}, max_order={g.max_order}, "
+            f"pageblock_order={g.pageblock_order}, nr_free_pages={self.nr_free_pages})"
+        )
+
+    # ---- what is in it ----
+
+    def free_list(self, order: Any, migratetype: Any) -> Any:
+        """Pfns of one free list, head first: uint64 array."""
+        o = self.checked_order(order)
+        mt = self.checked_migratetype(migratetype, NR_MIGRATETYPES)
+        head: cython.uint = list_head(self, o, mt)
+        pfn: cython.uint = self.nxt[head]
+        found = []
+        while pfn != head:
+            found.append(pfn)
+            pfn = self.nxt[pfn]
+        return np.array(found, np.uint64) + np.uint64(self.base_pfn)
+
+    def free_counts(self) -> Any:
+        """Free blocks per (order, migratetype): uint64 array of shape (max_order + 1, 6), as pagetypeinfo."""
+        counts = np.zeros((self.max_order + 1, NR_MIGRATETYPES), np.uint64)
+        for order in range(self.max_order + 1):
+            for mt in range(NR_MIGRATETYPES):
+                counts[order, mt] = len(self.free_list(order, mt))
+        return counts
+
+    @property
+    def pageblock_types(self) -> Any:
+        """Type of each pageblock, from the one that holds ``start_pfn``: a uint8 copy."""
+        first = self.zone_start >> self.pageblock_order
+        last = (self.zone_end - 1) >> self.pageblock_order
+        return self.pageblock_array[first : last + 1].copy()
+
+    @property
+    def watermarks(self) -> tuple[int, int, int]:
+        """Min and low watermark and the lowmem reserve, pages."""
+        return self.wmark_min, self.wmark_low, self.lowmem_reserve
+
+    def page(self, pfn: Any) -> Page:
+        """The page at a pfn. Raises RangeError outside the zone."""
+        at: cython.uint = self.checked_pfn(pfn)
+        head: cython.uint = at
+        if self.state[at] == 0:
+            head = find_head(self, at)
+        s: cython.uint = self.state[head]
+        flags = self.flags[head]
+        allocated = bool(s & ALLOC)
+        page_class = PageClass(flags & CLASS_MASK) if allocated else PageClass.FREE
+        if s == 0:
+            # a tail of an allocated block that is not compound: no reference, no flag of its own
+            page_class = PageClass.KERNEL
+        return Page(
+            self.base_pfn + at,
+            self.base_pfn + head,
+            s & ORDER_MASK,
+            page_class,
+            PageFlag(flags & ~CLASS_MASK) if allocated else PageFlag(0),
+            self.nxt[head] if allocated else None,
+            Migratetype(get_pageblock_migratetype(self, at)),
+        )
+
+    def survey(self, start_pfn: Any, unit: Any, count: Any) -> Any:
+        """What ``count`` stretches of ``unit`` pages from ``start_pfn`` hold: uint32 array of shape (count, 8).
+
+        Columns: free pages; pages to migrate; clean file pages that would be dropped; pages that isolation
+        refuses; the first of those, counted from ``start_pfn`` (2^32-1: none); bit set of their classes; the first page that
+        isolation passes but migration does not, likewise; pages that lie in the zone. A stretch may begin before
+        the zone, but not before ``start_pfn`` rounded down to a max order block.
+
+        Raises:
+            RangeError: the stretches do not lie there.
+        """
+        first = int(start_pfn) - self.base_pfn
+        size = int(unit)
+        n = int(count)
+        if first < 0 or size < 1 or n < 1 or first + size * n >= 1 << 32:
+            raise RangeError(f"cannot survey {n} stretches of {size} pages from pfn {start_pfn}: they begin before {self!r}")
+        out = np.zeros((n, 8), np.uint32)
+        survey_stretches(self, first, size, n, ptr32(out.reshape(-1)))
+        for column in (4, 6):
+            out[:, column] = np.where(out[:, column] == NONE, NONE, out[:, column] - np.uint32(first))
+        return out
+
+    # ---- allocate and free ----
+
+    def alloc(
+        self,
+        order: Any = 0,
+        migratetype: Any = MOVABLE,
+        page_class: Any = None,
+        *,
+        compound: Any = None,
+        pinned: Any = False,
+        clean: Any = False,
+        owner: Any = 0,
+    ) -> int:
+        """Allocate a block of 2^order pages; its pfn.
+
+        Args:
+            order: 0 to max_order.
+            migratetype: UNMOVABLE, MOVABLE or RECLAIMABLE.
+            page_class: what it is used for. Default: KERNEL, SLAB for RECLAIMABLE, and for MOVABLE a page
+                on the LRU (ANON, or THP above order 0).
+            compound: one compound page; default: as the class has it.
+            pinned: references beyond its mappings; isolation passes it, migration does not.
+            clean: a clean file page, dropped instead of migrated.
+            owner: handle that migration carries along, 0 to 2^32-3.
+
+        Raises:
+            OutOfMemoryError: no free block above the min watermark.
+            UsageError: a value that the allocator does not take.
+        """
+        o = self.checked_order(order)
+        mt = self.checked_migratetype(migratetype, RECLAIMABLE + 1)
+        flags = page_flags(o, mt, page_class, compound, pinned, clean)
+        self.begin(False)
+        pfn: cython.uint = alloc_pages(self, o, mt, flags, self.checked_owner(owner), self.wmark_min)
+        self.finish()
+        if pfn == NONE:
+            raise OutOfMemoryError(
+                f"no free block of order {o} for {Migratetype(mt).name} in {self.name_}: "
+                f"{self.nr_free_pages} pages free, min watermark {self.wmark_min}"
+            )
+        return self.base_pfn + pfn
+
+    def free(self, pfn: Any) -> None:
+        """Free the block that a pfn heads. Raises UsageError if it is free already, inside a block, or no one's."""
+        at: cython.uint = self.checked_pfn(pfn)
+        self.must_be_allocated(at)
+        self.begin(False)
+        free_pages(self, at)
+        self.finish()
+
+    def init_cma_reserved_pageblock(self, pfn: Any) -> None:
+        """Turn a reserved pageblock into a free one of type CMA (mm/page_alloc.c, at boot).
+
+        Raises:
+            RangeError: not the start of a pageblock in the zone.
+            UsageError: a page of it is not RESERVED.
+        """
+        at: cython.uint = self.checked_pfn(pfn)
+        n: cython.uint = self.pageblock_nr_pages
+        if at & (n - 1) or at + n > self.zone_end:
+            raise RangeError(f"pfn {pfn} does not start a whole pageblock of {n} pages in {self.name_}: align it")
+        reserved = (self.state_array[at : at + n] == ALLOC) & (self.flags_array[at : at + n] == C_RESERVED)
+        if not reserved.all():
+            raise UsageError(f"pageblock at pfn {pfn} is not reserved throughout: load its pages as RESERVED first")
+        self.state_array[at : at + n] = 0
+        self.flags_array[at : at + n] = 0
+        self.pageblock_array[at >> self.pageblock_order] = CMA
+        # blocks above max order do not exist: such a pageblock is freed in max order pieces
+        step = 1 << min(self.max_order, self.pageblock_order)
+        for piece in range(at, at + n, step):
+            _free_one_page(self, piece, min(self.max_order, self.pageblock_order), CMA, False)
+
+    # ---- contiguous ranges ----
+
+    def alloc_contig_range(
+        self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE, *, page_class: Any = C_KERNEL, owner: Any = 0
+    ) -> ContigRange:
+        """Allocate exactly ``[start_pfn, end_pfn)``; what moved, was split and was isolated.
+
+        Args:
+            migratetype: MOVABLE, or CMA for a range in CMA pageblocks.
+            page_class: class of the order-0 pages that result.
+            owner: handle of each of them.
+
+        Raises:
+            RangeError: outside the zone, or start >= end.
+            ContigRefused: the kernel would return -EBUSY, -ENOMEM or -EINTR; the pageblocks are given back.
+        """
+        start, end = self.checked_range(start_pfn, end_pfn)
+        mt = self.checked_migratetype(migratetype, NR_MIGRATETYPES)
+        if mt != MOVABLE and mt != CMA:
+            raise UsageError(f"alloc_contig_range takes MOVABLE or CMA, not {Migratetype(mt).name}")
+        flags = page_flags(0, MOVABLE, page_class, None, False, False)
+        handle = self.checked_owner(owner)
+        saved = self.room_for_types(end - start)
+        self.begin(True)
+        rc = alloc_contig_range(self, start, end, mt, flags, handle, ptr8(saved))
+        events = self.finish()
+        if rc:
+            raise self.refusal(-rc)
+        return contig_result(self.base_pfn + start, self.base_pfn + end, events)
+
+    def alloc_contig_pages(self, nr_pages: Any, *, page_class: Any = C_KERNEL, owner: Any = 0) -> ContigRange:
+        """First range of ``nr_pages``, aligned to its size, that can be had in the zone (alloc_contig_pages).
+
+        Raises:
+            RangeError: fewer than one page, more than the zone, or not a power of two.
+            ContigRefused: every range was refused; the last reason.
+        """
+        n = self.checked_count(nr_pages)
+        if n & (n - 1):
+            raise RangeError(f"nr_pages is {n}: alloc_contig_pages aligns to its size, which must be a power of two")
+        flags = page_flags(0, MOVABLE, page_class, None, False, False)
+        handle = self.checked_owner(owner)
+        saved = self.room_for_types(n)
+        self.refused_step = 0
+        self.refused_why = 0
+        self.refused_pfn = self.zone_start
+        self.begin(True)
+        pfn: cython.uint = alloc_contig_pages(self, n, flags, handle, ptr8(saved))
+        events = self.finish()
+        if pfn == NONE:
+            raise self.refusal(16)
+        return contig_result(self.base_pfn + pfn, self.base_pfn + pfn + n, events)
+
+    def free_contig_range(self, start_pfn: Any, nr_pages: Any) -> None:
+        """Free ``nr_pages`` order-0 pages from ``start_pfn``, ascending. Raises UsageError if one is not such a page."""
+        start, end = self.checked_range(start_pfn, int(start_pfn) + self.checked_count(nr_pages))
+        pfn: cython.uint
+        for pfn in range(start, end):
+            self.must_be_allocated(pfn)
+            if self.state[pfn] != ALLOC:
+                raise UsageError(f"pfn {self.base_pfn + pfn} heads a block of order {self.state[pfn] & ORDER_MASK}: free it by itself")
+        self.begin(False)
+        free_contig_range(self, start, end)
+        self.finish()
+
+    # ---- isolation by itself ----
+
+    def start_isolate_page_range(self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE) -> tuple[int, ...]:
+        """Isolate the pageblocks of a range; first pfns of those isolated, in that order.
+
+        The range is rounded as the release's callers round it: 5.15 and the seed to max order windows, the others
+        to pageblocks.
+
+        Raises:
+            RangeError: outside the zone, or start >= end.
+            ContigRefused: an unmovable page, or a pageblock that is isolated already.
+        """
+        start, end = self.checked_range(start_pfn, end_pfn)
+        mt = self.checked_migratetype(migratetype, NR_MIGRATETYPES)
+        self.begin(True)
+        rc = start_isolate_page_range(self, start, end, mt, 0)
+        events = self.finish()
+        if rc:
+            raise self.refusal(-rc)
+        return contig_result(0, 0, events).isolated
+
+    def undo_isolate_page_range(self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE) -> None:
+        """Give the isolated pageblocks of a range, rounded as for isolation, this type. Raises RangeError."""
+        start, end = self.checked_range(start_pfn, end_pfn)
+        mt = self.checked_migratetype(migratetype, ISOLATE)
+        self.begin(False)
+        undo_isolate_page_range(self, isolation_start(self, start), min(isolation_end(self, end), self.nr_frames), mt)
+        self.finish()
+
+    # ---- many operations at once ----
+
+    def run(self, ops: Any, handles: Any = None) -> Any:
+        """Execute an array of ``OPERATION`` at C speed; int64 array of results.
+
+        A result is the pfn (allocated, freed, or first of the range) or a negated errno: -ENOMEM, -EBUSY, -EINTR,
+        -ENOENT (free of an empty handle), -EEXIST (the handle is in use), -EREMOTE (free of a page that
+        migration took to another zone).
+
+        Args:
+            ops: array of dtype ``OPERATION``.
+            handles: uint32 array, one entry a handle, kept between calls by the caller; None: fresh ones.
+
+        Raises:
+            UsageError: a malformed operation (its index is named), or a wrong array. Nothing has run.
+        """
+        if not isinstance(ops, np.ndarray) or ops.dtype != OPERATION or ops.ndim != 1:
+            raise UsageError("run takes a one-dimensional numpy array of dtype pageblock.OPERATION")
+        n = len(ops)
+        if handles is None:
+            handles = np.full(int(ops["handle"].max()) + 1 if n else 1, NONE, np.uint32)
+        elif not isinstance(handles, np.ndarray) or handles.dtype != np.uint32 or handles.ndim != 1 or not len(handles):
+            raise UsageError("handles must be a one-dimensional numpy array of uint32, filled with 2^32-1 at first")
+        results = np.zeros(max(n, 1), np.int64)
+        if n == 0:
+            return results[:0]
+        words = np.ascontiguousarray(ops).view(np.uint64)
+        saved = self.room_for_types(int(ops["nr"].max()))
+        bad = operations_error(self, ptr64(words), n, len(handles))
+        if bad >= 0:
+            raise UsageError(f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, handle and range")
+        self.handles_array = handles
+        self.handles = ptr32(handles)
+        self.nr_handles = len(handles)
+        self.begin(False)
+        run_operations(self, ptr64(words), n, ptr64s(results), ptr8(saved))
+        self.nr_handles = 0
+        self.handles_array = np.zeros(1, np.uint32)
+        self.handles = ptr32(self.handles_array)
+        self.finish()
+        return np.where(results >= 0, results + np.int64(self.base_pfn), results)
+
+    # ---- watch and verify ----
+
+    def observe(self, listener: Listener | None) -> None:
+        """Call ``listener(event)`` for each step, after the call that made them; None: stop."""
+        self.listener = listener
+        self.recording = listener is not None
+
+    def check(self) -> None:
+        """Verify every invariant. Raises InvariantError for the first that is broken: which, where, the figures."""
+        found = np.zeros(32, np.uint64)
+        broken = check_zone(self, ptr64(found))
+        if not broken:
+            return
+        name, text = INVARIANTS[broken]
+        pfn: int | None = self.base_pfn + self.refused_pfn
+        if broken == INV_FREE_PAGES:
+            text += f": counted {self.nr_free_pages}, really free {found[0]} (drift {self.nr_free_pages - int(found[0]):+d})"
+            pfn = None
+        elif broken == INV_FREE_CMA:
+            text += f": counted {self.nr_free_cma_pages}, really free {found[1]}"
+            pfn = None
+        else:
+            text += f", at pfn {pfn:#x}"
+        raise InvariantError(name, f"{text} in {self.name_}, release {self.release}", pfn)
+
+    # ---- load a state that was recorded ----
+
+    def load_pageblocks(self, types: Any) -> None:
+        """Set the pageblock types: uint8 array, one a pageblock from the one that holds ``start_pfn``.
+
+        Raises:
+            UsageError: another length, or a value that is no migratetype. Call it before ``load_free``.
+        """
+        first = self.zone_start >> self.pageblock_order
+        last = (self.zone_end - 1) >> self.pageblock_order
+        array = np.asarray(types)
+        if array.shape != (last + 1 - first,) or (array.size and (array.min() < 0 or array.max() >= NR_MIGRATETYPES)):
+            raise UsageError(f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: got {array.shape} values")
+        self.pageblock_array[first : last + 1] = array
+        self.nr_isolate_pageblock = int((array == ISOLATE).sum())
+
+    def load_pages(self, start_pfn: Any, nr_pages: Any, page_class: Any, order: Any, flags: Any) -> None:
+        """Place allocated pages: arrays of equal length; each entry a run of blocks of ``order`` from ``start_pfn``.
+
+        Raises:
+            RangeError: a run leaves the zone.
+            UsageError: a run is not a whole number of aligned blocks, or its pages are free.
+        """
+        starts = np.asarray(start_pfn, np.int64) - np.int64(self.base_pfn)
+        counts = np.asarray(nr_pages, np.int64)
+        bits = (np.asarray(page_class, np.uint8) & CLASS_MASK) | (np.asarray(flags, np.uint8) & (PG_PINNED | PG_COMPOUND | PG_CLEAN))
+        orders = np.asarray(order, np.int64)
+        outside = (starts < self.zone_start) | (counts < 1) | (starts + counts > self.zone_end)
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise RangeError(f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} leaves {self.name_}: clip it")
+        uneven = (orders < 0) | (orders > ORDER_MASK) | (counts & ((1 << orders) - 1) != 0)
+        if uneven.any():
+            i = int(np.argmax(uneven))
+            raise UsageError(f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} is no whole number of order-{orders[i]} blocks")
+        for start, n, o, f in zip(starts.tolist(), counts.tolist(), orders.tolist(), bits.tolist(), strict=True):
+            if (self.state_array[start : start + n] & BUDDY).any():
+                raise UsageError(f"pages of the run at pfn {start + self.base_pfn} are free: load pages before free blocks")
+            self.state_array[start : start + n] = 0
+            self.flags_array[start : start + n] = 0
+            self.state_array[start : start + n : 1 << o] = ALLOC | o
+            self.flags_array[start : start + n : 1 << o] = f
+
+    def load_free(self, pfn: Any, order: Any, migratetype: Any) -> None:
+        """Put free blocks at the tails of their lists, in the order given: arrays of equal length.
+
+        Raises:
+            RangeError: a block leaves the zone, is misaligned or above max order.
+            UsageError: a page of it is in use or free already.
+        """
+        starts = np.asarray(pfn, np.int64) - np.int64(self.base_pfn)
+        orders = np.asarray(order, np.int64)
+        types = np.asarray(migratetype, np.int64)
+        wrong = (orders < 0) | (orders > self.max_order) | (types < 0) | (types >= NR_MIGRATETYPES) | (starts < self.zone_start)
+        wrong |= starts + (1 << np.clip(orders, 0, ORDER_MASK)) > self.zone_end
+        wrong |= starts & ((1 << np.clip(orders, 0, ORDER_MASK)) - 1) != 0
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise RangeError(f"free block {i} at pfn {starts[i] + self.base_pfn} of order {orders[i]} does not fit {self.name_}")
+        for start, o, mt in zip(starts.tolist(), orders.tolist(), types.tolist(), strict=True):
+            end = start + (1 << o)
+            holes = (self.state_array[start:end] == ALLOC) & (self.flags_array[start:end] == C_HOLE)
+            if not holes.all():
+                raise UsageError(f"a page of the free block at pfn {start + self.base_pfn} is in use or free already")
+            self.state_array[start:end] = 0
+            self.flags_array[start:end] = 0
+            add_to_free_list_tail(self, start, o, mt)
+            if mt != ISOLATE:
+                mod_zone_freepage_state(self, 1 << o, mt)
+
+    def set_watermarks(self, wmark_min: Any, wmark_low: Any, wmark_high: Any = 0, *, lowmem_reserve: Any = 0) -> None:
+        """Watermarks and lowmem reserve in pages. Allocation keeps min, migration targets low."""
+        marks = [int(value) for value in (wmark_min, wmark_low, wmark_high, lowmem_reserve)]
+        if min(marks) < 0:
+            raise UsageError(f"watermarks cannot be negative: {marks}")
+        self.wmark_min, self.wmark_low, _, self.lowmem_reserve = marks
+
+    # ---- copy, compare, store ----
+
+    def copy(self) -> "Zone":
+        """A zone of its own with the same state; the listener stays behind."""
+        return restored_zone(self.saved_state())
+
+    def __copy__(self) -> "Zone":
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> "Zone":
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        from pageblock.mm import restored_zone as restore
+
+        return restore, (self.saved_state(),)
+
+    def saved_state(self) -> dict[str, Any]:
+        """Everything that ``restored_zone`` needs."""
+        g = self.geometry_
+        return {
+            "geometry": (g.nr_pages, self.release, g.start_pfn, g.max_order, g.pageblock_order),
+            "options": {
+                "page_size": g.page_size,
+                "section_size": g.section_size,
+                "name": self.name_,
+                "zone_movable": bool(self.zone_movable),
+            },
+            "counters": (
+                self.nr_free_pages,
+                self.nr_free_cma_pages,
+                self.nr_isolate_pageblock,
+                self.wmark_min,
+                self.wmark_low,
+                self.lowmem_reserve,
+                self.targets_may_spill,
+                self.signal_pending,
+            ),
+            "arrays": tuple(
+                a.copy() for a in (self.nxt_array, self.prv_array, self.state_array, self.flags_array, self.pageblock_array, self.nr_free_array)
+            ),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a state that ``saved_state`` gave."""
+        (
+            self.nr_free_pages,
+            self.nr_free_cma_pages,
+            self.nr_isolate_pageblock,
+            self.wmark_min,
+            self.wmark_low,
+            self.lowmem_reserve,
+            self.targets_may_spill,
+            self.signal_pending,
+        ) = state["counters"]
+        (self.nxt_array, self.prv_array, self.state_array, self.flags_array, self.pageblock_array, self.nr_free_array) = state["arrays"]
+        zone_bind(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Same geometry, release, pages, pageblock types, counters, owners, and free lists in the same order."""
+        if not isinstance(other, Zone):
+            return NotImplemented
+        mine, theirs = self.saved_state(), other.saved_state()
+        if mine["geometry"] != theirs["geometry"] or mine["counters"] != theirs["counters"]:
+            return False
+        nxt, prv, state, flags, types, nr_free = mine["arrays"]
+        nxt2, prv2, state2, flags2, types2, nr_free2 = theirs["arrays"]
+        if not (np.array_equal(state, state2) and np.array_equal(flags, flags2) and np.array_equal(types, types2)):
+            return False
+        # links mean something only on list heads, free blocks and, as owners, on allocated heads
+        heads = np.concatenate([np.flatnonzero(state), np.arange(len(state), len(nxt))])
+        free = np.concatenate([np.flatnonzero(state & BUDDY), np.arange(len(state), len(nxt))])
+        return bool(np.array_equal(nxt[heads], nxt2[heads]) and np.array_equal(prv[free], prv2[free]) and np.array_equal(nr_free, nr_free2))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # ---- arguments ----
+
+    def checked_pfn(self, pfn: Any) -> int:
+        """Relative pfn, or RangeError."""
+        at = integer("pfn", pfn)
+        if not self.start_pfn <= at < self.end_pfn:
+            raise RangeError(f"pfn {at} is outside {self.name_} [{self.start_pfn}, {self.end_pfn})")
+        return at - self.base_pfn
+
+    def checked_range(self, start_pfn: Any, end_pfn: Any) -> tuple[int, int]:
+        """Relative half-open range, or RangeError."""
+        start, end = integer("start_pfn", start_pfn), integer("end_pfn", end_pfn)
+        if start >= end:
+            raise RangeError(f"range [{start}, {end}) is empty: start must be below end")
+        if start < self.start_pfn or end > self.end_pfn:
+            raise RangeError(f"range [{start}, {end}) is outside {self.name_} [{self.start_pfn}, {self.end_pfn})")
+        return start - self.base_pfn, end - self.base_pfn
+
+    def checked_count(self, nr_pages: Any) -> int:
+        """A number of pages that the zone can hold, or RangeError."""
+        n = integer("nr_pages", nr_pages)
+        if not 1 <= n <= self.zone_end - self.zone_start:
+            raise RangeError(f"nr_pages is {n}: {self.name_} has {self.zone_end - self.zone_start} pages")
+        return n
+
+    def checked_order(self, order: Any) -> int:
+        """An order of the zone, or UsageError."""
+        o = integer("order", order)
+        if not 0 <= o <= self.max_order:
+            raise UsageError(f"order is {o}: {self.name_} has orders 0 to {self.max_order}")
+        return o
+
+    def checked_migratetype(self, migratetype: Any, below: int) -> int:
+        """A migratetype below a bound, or UsageError."""
+        mt = integer("migratetype", migratetype)
+        if not 0 <= mt < below:
+            allowed = ", ".join(m.name for m in Migratetype if m < below)
+            raise UsageError(f"migratetype is {mt}: choose one of {allowed}")
+        return mt
+
+    def checked_owner(self, owner: Any) -> int:
+        """An owner handle, or UsageError."""
+        handle = integer("owner", owner)
+        if not 0 <= handle < NONE - 1:
+            raise UsageError(f"owner is {handle}: choose 0 to {NONE - 2}")
+        return handle
+
+    def must_be_allocated(self, at: cython.uint) -> None:
+        """UsageError unless the frame heads an allocated block that may be freed."""
+        s: cython.uint = self.state[at]
+        c: cython.uint = self.flags[at] & CLASS_MASK
+        if s & ALLOC and c != C_HOLE and c != C_RESERVED:
+            return
+        pfn = self.base_pfn + at
+        if s & ALLOC:
+            raise UsageError(f"pfn {pfn} is a {PageClass(c).name.lower()} page: it was not allocated here")
+        if s:
+            raise UsageError(f"pfn {pfn} is free already (order {s & ORDER_MASK}): double free")
+        head: cython.uint = find_head(self, at)
+        if self.state[head] & BUDDY:
+            raise UsageError(f"pfn {pfn} is free already, inside the block at {self.base_pfn + head}: double free")
+        raise UsageError(f"pfn {pfn} lies inside an allocated block: free the block by its first pfn")
+
+    def room_for_types(self, nr_pages: int) -> Any:
+        """A byte for each pageblock that a request of this size can isolate."""
+        window = 1 << max(self.max_order, self.pageblock_order)
+        return np.zeros(((nr_pages + 3 * window) >> self.pageblock_order) + 1, np.uint8)
+
+    # ---- events ----
+
+    def begin(self, record: bool) -> None:
+        """Start a call: an empty log, and recording if the call or a listener needs it."""
+        self.log_events = 0
+        self.recording = record or self.listener is not None
+
+    def finish(self) -> list[Event]:
+        """End a call: the events since ``begin``, told to the listener too."""
+        self.recording = self.listener is not None
+        if self.log_events == 0:
+            return []
+        rows = self.log_array[: self.log_events * EVENT_WORDS].reshape(-1, EVENT_WORDS)
+        events = [decode(row, self.base_pfn) for row in rows.tolist()]
+        self.log_events = 0
+        if self.listener is not None:
+            for event in events:
+                self.listener(event)
+        return events
+
+    def refusal(self, errno: int) -> ContigRefused:
+        """The exception for what the core remembers of a refusal."""
+        return ContigRefused(errno, STEPS[self.refused_step], self.base_pfn + self.refused_pfn, WHYS[self.refused_why])
+
+
+def integer(what: str, value: Any) -> int:
+    """A whole number (int, IntEnum, numpy integer), or UsageError."""
+    try:
+        return int(value.__index__())
+    except (AttributeError, TypeError):
+        raise UsageError(f"{what} must be a whole number, not {value!r}") from None
+
+
+def page_flags(order: int, mt: int, page_class: Any, compound: Any, pinned: Any, clean: Any) -> int:
+    """Flags byte of a page to allocate, or UsageError for a class that cannot be allocated like this."""
+    if page_class is None:
+        page_class = {UNMOVABLE: C_KERNEL, RECLAIMABLE: C_SLAB}.get(mt, C_THP if order else C_ANON)
+    c = integer("page_class", page_class)
+    if c in (C_FREE, C_RESERVED, C_HOLE) or not 0 <= c < 14:
+        raise UsageError(f"page_class is {c}: a page is not allocated as free, reserved, hole or per-cpu")
+    lru = c == C_ANON or c == 3
+    if lru and order:
+        raise UsageError(f"an LRU page of order {order} is a compound page: use PageClass.THP")
+    if order == 0 and c in (C_THP, C_COMPOUND):
+        raise UsageError(f"a {PageClass(c).name} page has at least order 1")
+    is_compound = (c in (C_THP, C_COMPOUND, C_HUGETLB, C_SLAB)) if compound is None else bool(compound)
+    if c in (C_THP, C_COMPOUND, C_HUGETLB) and not is_compound:
+        raise UsageError(f"a {PageClass(c).name} page is always compound")
+    if clean and c != 3:
+        raise UsageError("only a FILE page can be clean")
+    if c == C_MOVABLE_OPS and order and compound is None:
+        is_compound = True
+    return c | (PG_COMPOUND if is_compound and order else 0) | (PG_PINNED if pinned else 0) | (PG_CLEAN if clean else 0)
+
+
+def restored_zone(state: dict[str, Any]) -> Zone:
+    """The zone of a saved state; arrays are taken over, not copied."""
+    zone = Zone(*state["geometry"], populate=False, **state["options"])
+    zone.load_state(state)
+    return zone

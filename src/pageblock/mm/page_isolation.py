@@ -1,0 +1,434 @@
+"""Isolate pageblocks, give them back, and say what stands in the way.
+
+Source: mm/page_isolation.c. ``has_unmovable_pages`` lives here since the seed's patch 2.
+"""
+
+import cython
+
+if not cython.compiled:
+    from .constants import (
+        ALLOC,
+        BUDDY,
+        C_ANON,
+        C_COMPOUND,
+        C_FILE,
+        C_HOLE,
+        C_HUGETLB,
+        C_HWPOISON,
+        C_MOVABLE_OPS,
+        C_OFFLINE,
+        C_RESERVED,
+        C_THP,
+        CLASS_MASK,
+        CMA,
+        EBUSY,
+        EV_ISOLATE,
+        EV_TEST_ISOLATED,
+        EV_UNISOLATE,
+        EV_UNMOVABLE,
+        FAILED_UNDOES,
+        ISOLATE,
+        MEMORY_OFFLINE,
+        NONE,
+        ONPCP,
+        ORDER_MASK,
+        PG_COMPOUND,
+        RULE_CHECK_SCOPE,
+        RULE_SCHEME,
+        RULE_SPAN,
+        RULE_UNSET_BUDDY,
+        SCHEME_SINGLE_PAGEBLOCK,
+        SCOPE_REQUEST,
+        SPAN_MAX_ORDER,
+        STEP_ISOLATE,
+        STEP_TEST,
+        UNSET_FREE_BUDDY,
+        WHY_BUSY,
+        WHY_CMA_TYPE,
+        WHY_COMPOUND,
+        WHY_HUGETLB,
+        WHY_ISOLATED,
+        WHY_NONE,
+        WHY_NOT_ISOLATED,
+        WHY_NOT_LRU,
+        WHY_RESERVED,
+        WHY_STRADDLES,
+    )
+    from .freelist import del_page_from_free_list
+    from .migrate import _alloc_contig_migrate_range
+    from .page_alloc import _free_one_page, mod_zone_freepage_state, move_freepages_block, page_is_buddy, split_free_page
+    from .zone import (
+        ZoneState,
+        compound_head,
+        emit,
+        first_valid_page,
+        get_pageblock_migratetype,
+        page_is_online,
+        pageblock_end,
+        pageblock_start,
+        refuse,
+        set_pageblock_migratetype,
+    )
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def why_unmovable(z: ZoneState, head: cython.uint, isolation_flags: cython.uint) -> cython.uint:
+    """Why an allocated head (state ALLOC) counts as unmovable, or WHY_NONE (has_unmovable_pages, 6.1).
+
+    A pinned page passes: isolation cannot see references. PageReserved fails even in ZONE_MOVABLE.
+    """
+    f: cython.uint = z.flags[head]
+    c: cython.uint = f & CLASS_MASK
+    if c == C_RESERVED or c == C_HOLE:
+        return WHY_RESERVED
+    if c == C_ANON or c == C_FILE or c == C_THP or c == C_MOVABLE_OPS or c == C_HUGETLB or z.zone_movable:
+        return WHY_NONE
+    if isolation_flags & MEMORY_OFFLINE and (c == C_HWPOISON or c == C_OFFLINE):
+        return WHY_NONE
+    return WHY_COMPOUND if f & PG_COMPOUND or c == C_COMPOUND else WHY_NOT_LRU
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def has_unmovable_pages(
+    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint
+) -> cython.uint:
+    """First page of [start, end), inside one pageblock, that forbids isolation, or NONE (6.1).
+
+    A CMA pageblock passes whole for a CMA request and fails whole for any other. Pages without a
+    reference pass: free, on a per-cpu list, or the tails of a block that is not compound.
+    """
+    pfn: cython.uint = start
+    s: cython.uint
+    size: cython.uint
+    head: cython.uint
+    why: cython.uint
+    if get_pageblock_migratetype(z, start) == CMA:
+        if mt == CMA:
+            return NONE
+        z.refused_why = WHY_CMA_TYPE
+        return start
+    while pfn < end:
+        s = z.state[pfn]
+        size = 1
+        if s & ALLOC:
+            why = why_unmovable(z, pfn, isolation_flags)
+            if why:
+                z.refused_why = why
+                return pfn
+            size = 1 << (s & ORDER_MASK)
+        elif s & (BUDDY | ONPCP):
+            size = 1 << (s & ORDER_MASK)
+        elif pfn == start:
+            # only the first page can be a tail whose head lies before the range
+            head = compound_head(z, pfn)
+            if head != NONE:
+                why = why_unmovable(z, head, isolation_flags)
+                if why:
+                    z.refused_why = why
+                    return pfn
+                size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
+        if size >= end - pfn:
+            break
+        pfn += size
+    return NONE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def set_migratetype_isolate(
+    z: ZoneState, pfn: cython.uint, mt: cython.uint, isolation_flags: cython.uint, start: cython.uint, end: cython.uint
+) -> cython.int:
+    """Isolate the pageblock of a frame if [start, end) has no unmovable page in it; 0 or -EBUSY (6.1).
+
+    Its free pages leave the counters. They are counted by their heads: a free page that starts here and
+    reaches further goes with it, one that started earlier stays (the seed's accounting issue).
+    """
+    old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
+    check_start: cython.uint = max(pfn, start)
+    check_end: cython.uint = min(pageblock_end(z, check_start), end)
+    unmovable: cython.uint
+    if old_mt == ISOLATE:
+        refuse(z, STEP_ISOLATE, WHY_ISOLATED, pfn)
+        return -EBUSY
+    z.refused_why = WHY_NONE
+    unmovable = has_unmovable_pages(z, check_start, check_end, mt, isolation_flags)
+    if unmovable != NONE:
+        refuse(z, STEP_ISOLATE, z.refused_why, unmovable)
+        if z.recording:
+            emit(z, EV_UNMOVABLE, unmovable)
+        return -EBUSY
+    set_pageblock_migratetype(z, pfn, ISOLATE)
+    z.nr_isolate_pageblock += 1
+    mod_zone_freepage_state(z, -cython.cast(cython.longlong, move_freepages_block(z, pfn, ISOLATE)), old_mt)
+    if z.recording:
+        emit(z, EV_ISOLATE, pageblock_start(z, pfn), old_mt)
+    return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cython.void:
+    """Give an isolated pageblock its type; its free pages go to the tail of that type's lists and are counted.
+
+    A free page of at least a pageblock is freed anew if it may merge with its buddy. Rule "unset buddy":
+    6.1 asks that the buddy be a free page of the same order; 5.15 only that its pageblock be not isolated.
+    """
+    s: cython.uint = z.state[pfn]
+    order: cython.uint = s & ORDER_MASK
+    buddy: cython.uint
+    merge: cython.bint = False
+    if get_pageblock_migratetype(z, pfn) != ISOLATE:
+        return
+    if s & BUDDY and order >= z.pageblock_order:
+        buddy = pfn ^ (1 << order)
+        if z.rules[RULE_UNSET_BUDDY] == UNSET_FREE_BUDDY:
+            merge = order < z.max_order and page_is_buddy(z, buddy, order) and get_pageblock_migratetype(z, buddy) != ISOLATE
+        else:
+            merge = buddy < z.nr_frames and get_pageblock_migratetype(z, buddy) != ISOLATE
+    if merge:
+        del_page_from_free_list(z, pfn, order)
+        set_pageblock_migratetype(z, pfn, mt)
+        _free_one_page(z, pfn, order, mt, True)
+    else:
+        mod_zone_freepage_state(z, move_freepages_block(z, pfn, mt), mt)
+        set_pageblock_migratetype(z, pfn, mt)
+    z.nr_isolate_pageblock -= 1
+    if z.recording:
+        emit(z, EV_UNISOLATE, pageblock_start(z, pfn), mt)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def undo_isolate_page_range(z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint) -> cython.void:
+    """Give every isolated pageblock of [start, end) the type, ascending (6.1); whoever isolated it."""
+    pfn: cython.uint = pageblock_start(z, start)
+    page: cython.uint
+    while pfn < end:
+        page = first_valid_page(z, pfn, z.pageblock_nr_pages)
+        if page != NONE and get_pageblock_migratetype(z, page) == ISOLATE:
+            unset_migratetype_isolate(z, page, mt)
+        pfn += z.pageblock_nr_pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def migrate_straddling_page(z: ZoneState, pfn: cython.uint, head: cython.uint) -> cython.uint:
+    """Empty a compound page that crosses a pageblock boundary, so that its free page can be split (6.1).
+
+    The pageblock of ``pfn`` is isolated meanwhile, so that nobody takes the freed page (88ee134320b8).
+    Returns the head of the free page that then covers ``pfn``, or NONE.
+    """
+    end: cython.uint = head + (1 << (z.state[head] & ORDER_MASK))
+    page_mt: cython.uint = get_pageblock_migratetype(z, pfn)
+    outer: cython.uint = pfn
+    order: cython.uint = 0
+    rc: cython.int
+    if page_mt != ISOLATE and set_migratetype_isolate(z, pfn, page_mt, 0, head, end):
+        return NONE
+    rc = _alloc_contig_migrate_range(z, head, end)
+    if page_mt != ISOLATE:
+        unset_migratetype_isolate(z, pfn, page_mt)
+    if rc:
+        return NONE
+    while not z.state[outer] & BUDDY:
+        order += 1
+        if order > z.max_order:
+            refuse(z, STEP_ISOLATE, WHY_STRADDLES, pfn)
+            return NONE
+        outer = outer >> order << order
+    return outer
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def page_moves_whole(z: ZoneState, head: cython.uint) -> cython.bint:
+    """Whether a compound page across a boundary may be migrated: hugetlb, LRU or movable_ops (6.1)."""
+    c: cython.uint = z.flags[head] & CLASS_MASK
+    return c == C_HUGETLB or c == C_THP or c == C_MOVABLE_OPS or c == C_ANON or c == C_FILE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def isolate_single_pageblock(
+    z: ZoneState, boundary: cython.uint, isolate_before: cython.bint, skip_isolation: cython.bint, mt: cython.uint, isolation_flags: cython.uint
+) -> cython.int:
+    """Isolate the pageblock at a boundary and cut what crosses it; 0 or -EBUSY (5.19 to 6.9, b2c9e2fbba32).
+
+    The pageblock is checked whole, so an unmovable page outside the request refuses it.
+    """
+    block: cython.uint = boundary - z.pageblock_nr_pages if isolate_before else boundary
+    pfn: cython.uint = max(block >> z.max_order << z.max_order, z.zone_start)
+    s: cython.uint
+    size: cython.uint
+    head: cython.uint
+    if not skip_isolation:
+        if set_migratetype_isolate(z, block, mt, isolation_flags, block, block + z.pageblock_nr_pages):
+            return -EBUSY
+    if isolate_before:
+        if boundary >= z.zone_end or not page_is_online(z, boundary):
+            return 0
+    elif boundary == 0 or not page_is_online(z, boundary - 1):
+        return 0
+    while pfn < boundary:
+        s = z.state[pfn]
+        size = 1
+        if s & BUDDY:
+            size = 1 << (s & ORDER_MASK)
+            if size > boundary - pfn:
+                split_free_page(z, pfn, s & ORDER_MASK, boundary - pfn)
+        elif s & ALLOC and not z.flags[pfn] & PG_COMPOUND:
+            size = 1 << (s & ORDER_MASK)
+        elif s & ALLOC or s == 0:
+            head = pfn if s else compound_head(z, pfn)
+            if head != NONE:
+                size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
+                if size > boundary - pfn:
+                    head = migrate_straddling_page(z, pfn, head) if page_moves_whole(z, head) else NONE
+                    if head == NONE:
+                        if z.refused_why == WHY_NONE:
+                            refuse(z, STEP_ISOLATE, WHY_STRADDLES, pfn)
+                        if not skip_isolation:
+                            unset_migratetype_isolate(z, block, mt)
+                        return -EBUSY
+                    pfn = head
+                    continue
+        elif s & ONPCP:
+            size = 1 << (s & ORDER_MASK)
+        if size >= boundary - pfn:
+            break
+        pfn += size
+    return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def isolate_boundaries_first(z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint) -> cython.int:
+    """start_isolate_page_range of 6.1: the first pageblock, the last, then those between, ascending."""
+    first: cython.uint = pageblock_start(z, start)
+    stop: cython.uint = pageblock_end(z, end - 1)
+    last: cython.uint = stop - z.pageblock_nr_pages
+    pfn: cython.uint = first + z.pageblock_nr_pages
+    page: cython.uint
+    z.refused_why = WHY_NONE
+    if isolate_single_pageblock(z, first, False, False, mt, isolation_flags):
+        return -EBUSY
+    if isolate_single_pageblock(z, stop, True, first == last, mt, isolation_flags):
+        unset_migratetype_isolate(z, first, mt)
+        return -EBUSY
+    while pfn < last:
+        page = first_valid_page(z, pfn, z.pageblock_nr_pages)
+        if page != NONE and set_migratetype_isolate(z, page, mt, isolation_flags, start, end):
+            undo_isolate_page_range(z, first, pfn, mt)
+            unset_migratetype_isolate(z, last, mt)
+            return -EBUSY
+        pfn += z.pageblock_nr_pages
+    return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def isolation_start(z: ZoneState, start: cython.uint) -> cython.uint:
+    """Where isolation begins. Rule "span": 5.15 and the seed round to max order (pfn_max_align_down)."""
+    order: cython.uint = z.pageblock_order
+    if z.rules[RULE_SPAN] == SPAN_MAX_ORDER:
+        order = max(order, z.max_order)
+    return start >> order << order
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def isolation_end(z: ZoneState, end: cython.uint) -> cython.uint:
+    """Where isolation ends (pfn_max_align_up); see ``isolation_start``."""
+    order: cython.uint = z.pageblock_order
+    if z.rules[RULE_SPAN] == SPAN_MAX_ORDER:
+        order = max(order, z.max_order)
+    return (((end - 1) >> order) + 1) << order
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def isolate_ascending(
+    z: ZoneState, start: cython.uint, end: cython.uint, check_start: cython.uint, check_end: cython.uint, mt: cython.uint, undo: cython.bint
+) -> cython.int:
+    """start_isolate_page_range of 5.15: pageblocks of [start, end) ascending.
+
+    Only [check_start, check_end) is searched for unmovable pages: all of it in 5.15, the request with the
+    seed's patch 3. On failure the pageblocks before the failing one get ``mt``, unless the caller
+    restores them itself (``undo`` false, seed's patch 4).
+    """
+    pfn: cython.uint = start
+    page: cython.uint
+    while pfn < end:
+        page = first_valid_page(z, pfn, z.pageblock_nr_pages)
+        if page != NONE and set_migratetype_isolate(z, page, mt, 0, check_start, check_end):
+            if undo:
+                undo_isolate_page_range(z, start, pfn, mt)
+            return -EBUSY
+        pfn += z.pageblock_nr_pages
+    return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def start_isolate_page_range(z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint) -> cython.int:
+    """Isolate the pageblocks of [start, end), rounded as the release rounds; 0, or -EBUSY with nothing left isolated."""
+    first: cython.uint = isolation_start(z, start)
+    stop: cython.uint = min(isolation_end(z, end), z.nr_frames)
+    if z.rules[RULE_SCHEME] == SCHEME_SINGLE_PAGEBLOCK:
+        return isolate_boundaries_first(z, start, end, mt, isolation_flags)
+    if z.rules[RULE_CHECK_SCOPE] == SCOPE_REQUEST:
+        return isolate_ascending(z, first, stop, start, end, mt, True)
+    return isolate_ascending(z, first, stop, first, stop, mt, True)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def test_pages_isolated(z: ZoneState, start: cython.uint, end: cython.uint, isolation_flags: cython.uint) -> cython.int:
+    """Whether [start, end) is isolated and free; 0 or -EBUSY (6.1).
+
+    First the types, stepping a pageblock from ``start`` (not aligned), then the pages. A free page
+    may reach beyond the end.
+    """
+    pfn: cython.uint = start
+    page: cython.uint
+    c: cython.uint
+    why: cython.uint = WHY_NONE
+    while pfn < end:
+        page = first_valid_page(z, pfn, min(z.pageblock_nr_pages, z.zone_end - pfn))
+        if page != NONE and get_pageblock_migratetype(z, page) != ISOLATE:
+            why = WHY_NOT_ISOLATED
+            break
+        pfn += z.pageblock_nr_pages
+    if why == WHY_NONE:
+        pfn = start
+        while pfn < end:
+            c = z.flags[pfn] & CLASS_MASK
+            if z.state[pfn] & BUDDY:
+                pfn += 1 << (z.state[pfn] & ORDER_MASK)
+            elif isolation_flags & MEMORY_OFFLINE and z.state[pfn] & ALLOC and (c == C_HWPOISON or c == C_OFFLINE):
+                pfn += 1
+            else:
+                why = WHY_BUSY
+                break
+    if z.recording:
+        emit(z, EV_TEST_ISOLATED, start, end, pfn)
+    if why == WHY_NONE:
+        return 0
+    refuse(z, STEP_TEST, why, pfn)
+    return -EBUSY

@@ -1,0 +1,97 @@
+"""What the zone's methods return, and the words for what refuses a request or breaks an invariant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import constants as k
+from .events import Event
+from .types import Migratetype, PageClass, PageFlag
+
+__all__ = ["INVARIANTS", "STEPS", "WHYS", "ContigRange", "Page", "contig_result"]
+
+#: Step of alloc_contig_range that refused -> the kernel's function.
+STEPS: dict[int, str] = {
+    k.STEP_NONE: "alloc_contig_range",
+    k.STEP_ISOLATE: "start_isolate_page_range",
+    k.STEP_MIGRATE: "__alloc_contig_migrate_range",
+    k.STEP_TEST: "test_pages_isolated",
+    k.STEP_SIGNAL: "__alloc_contig_migrate_range",
+}
+
+#: Reason -> the rule in words.
+WHYS: dict[int, str] = {
+    k.WHY_NONE: "no reason was recorded",
+    k.WHY_RESERVED: "the page is reserved (PG_reserved: boot memory, firmware or a hole)",
+    k.WHY_CMA_TYPE: "the pageblock is CMA and the request is not",
+    k.WHY_HUGETLB: "the huge page cannot be migrated",
+    k.WHY_COMPOUND: "the compound page is neither on the LRU nor movable by its driver",
+    k.WHY_NOT_LRU: "the page is in use and neither on the LRU nor movable by its driver",
+    k.WHY_ISOLATED: "the pageblock is isolated already",
+    k.WHY_STRADDLES: "a page that crosses the pageblock boundary cannot be migrated",
+    k.WHY_NO_TARGET: "no free page is left to migrate to",
+    k.WHY_GIGANTIC: "a gigantic huge page lies in the range",
+    k.WHY_BUSY: "the page is still in use after migration",
+    k.WHY_NOT_ISOLATED: "the pageblock is not isolated",
+    k.WHY_SIGNAL: "a fatal signal is pending",
+}
+
+#: Broken invariant -> (its name, what it means).
+INVARIANTS: dict[int, tuple[str, str]] = {
+    k.INV_LINKS: ("list links", "a free list's links do not agree"),
+    k.INV_FREE_BLOCK: ("listed block", "an entry of a free list is not an aligned free block of its order"),
+    k.INV_NR_FREE: ("nr_free", "a free area's count differs from its lists"),
+    k.INV_ONE_STATE: ("one state", "a page inside a block heads a block of its own"),
+    k.INV_LISTED: ("every free block listed", "free blocks and list entries differ in number"),
+    k.INV_ZONE_END: ("zone end", "a block lies outside the zone or crosses its end"),
+    k.INV_BUDDIES: ("buddies merged", "two free buddies stand apart that the rules merge"),
+    k.INV_ISOLATED_LIST: ("isolated list", "an isolated pageblock's free page is on another list, or the reverse"),
+    k.INV_ISOLATE_COUNT: ("nr_isolate_pageblock", "the count of isolated pageblocks is wrong"),
+    k.INV_FREE_PAGES: ("NR_FREE_PAGES", "the counter differs from what is free outside isolated pageblocks"),
+    k.INV_FREE_CMA: ("NR_FREE_CMA_PAGES", "the counter differs from what is free in CMA pageblocks"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as the rules see it: its block's head (absolute pfn), order, class, flags, owner, pageblock type."""
+
+    pfn: int
+    head_pfn: int
+    order: int
+    page_class: PageClass
+    flags: PageFlag
+    owner: int | None
+    pageblock_type: Migratetype
+
+
+@dataclass(frozen=True, slots=True)
+class ContigRange:
+    """A range that alloc_contig_range gave, and what it took. Absolute pfns; ``[start_pfn, end_pfn)``.
+
+    ``moved``: (source, target, order) in the order in which the pages moved, target None: another zone;
+    ``reclaimed``: clean file pages that were dropped; ``split``: (pfn, order) of free pages that were cut;
+    ``isolated``: first pfns of the pageblocks that were isolated, in that order.
+    """
+
+    start_pfn: int
+    end_pfn: int
+    moved: tuple[tuple[int, int | None, int], ...]
+    reclaimed: tuple[int, ...]
+    split: tuple[tuple[int, int], ...]
+    isolated: tuple[int, ...]
+
+
+def contig_result(start_pfn: int, end_pfn: int, events: Sequence[Event]) -> ContigRange:
+    """Read from the events of one request what it moved, split and isolated."""
+
+    def fields(name: str, *keys: str) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(e.fields[key] for key in keys) for e in events if e.name == name)  # type: ignore[misc]
+
+    return ContigRange(
+        start_pfn,
+        end_pfn,
+        fields("migrate_folio", "pfn", "new_pfn", "order"),  # type: ignore[arg-type]
+        tuple(pfn for (pfn,) in fields("reclaim_clean_pages_from_list", "pfn")),
+        fields("split_free_page", "pfn", "order"),  # type: ignore[arg-type]
+        tuple(pfn for (pfn,) in fields("set_migratetype_isolate", "pfn")),
+    )

@@ -1,0 +1,333 @@
+"""The zone's state: geometry, one frame per page, pageblock types, counters, watermarks, event log.
+
+What the kernel keeps in ``struct zone``, ``struct page`` and the pageblock bitmap
+(include/linux/mmzone.h). 10 bytes a page (two links, state, flags) and one a pageblock.
+
+Inside the core a pfn is relative to ``base_pfn``, the zone's first pfn rounded down to the larger of
+a max order block and a pageblock, so buddies and pageblocks are found by bit operations; the arrays are
+padded in the same way at the end, so that no buddy lies outside them.
+"""
+
+from typing import Any
+
+import cython
+import numpy as np
+
+if not cython.compiled:
+    from .constants import (
+        ALLOC,
+        BUDDY,
+        C_HOLE,
+        CLASS_MASK,
+        EVENT_WORDS,
+        MOVABLE,
+        NONE,
+        NR_MIGRATETYPES,
+        ORDER_MASK,
+        PG_COMPOUND,
+    )
+
+
+@cython.cfunc
+def ptr8(a: Any) -> cython.p_uchar:
+    """C pointer to the array's bytes; uncompiled: its memoryview. The caller keeps the array alive."""
+    if cython.compiled:
+        v: cython.uchar[::1] = a
+        return cython.address(v[0])
+    return a.data
+
+
+@cython.cfunc
+def ptr32(a: Any) -> cython.p_uint:
+    """C pointer to the array's 32-bit words; uncompiled: its memoryview."""
+    if cython.compiled:
+        v: cython.uint[::1] = a
+        return cython.address(v[0])
+    return a.data
+
+
+@cython.cfunc
+def ptr64(a: Any) -> cython.p_ulonglong:
+    """C pointer to the array's 64-bit words; uncompiled: its memoryview."""
+    if cython.compiled:
+        v: cython.ulonglong[::1] = a
+        return cython.address(v[0])
+    return a.data
+
+
+@cython.cfunc
+def ptr64s(a: Any) -> cython.p_longlong:
+    """C pointer to the array's signed 64-bit words; uncompiled: its memoryview."""
+    if cython.compiled:
+        v: cython.longlong[::1] = a
+        return cython.address(v[0])
+    return a.data
+
+
+@cython.cclass
+class ZoneState:
+    """Everything the rules read and write. Relative pfns throughout; ``model.Zone`` adds the base."""
+
+    base_pfn: cython.ulonglong  # absolute pfn of frame 0
+    zone_start: cython.uint  # first frame of the zone
+    zone_end: cython.uint  # one past its last frame
+    nr_frames: cython.uint  # frames in the arrays; the list heads follow in the link arrays
+    max_order: cython.uint
+    pageblock_order: cython.uint
+    pageblock_nr_pages: cython.uint
+    zone_movable: cython.bint  # ZONE_MOVABLE: everything but reserved pages counts as movable
+
+    nxt: cython.p_uint  # free or per-cpu page: next on its list; allocated head: owner handle
+    prv: cython.p_uint  # free or per-cpu page: previous on its list
+    state: cython.p_uchar  # kind and order of the block that the frame heads; 0: a tail
+    flags: cython.p_uchar  # class and PG_ bits of an allocated head
+    pageblock_mt: cython.p_uchar
+    nr_free: cython.p_ulonglong  # free blocks per order, all types (struct free_area)
+    rules: cython.p_uint  # indexed by RULE_*
+    batch: cython.p_uint  # pages isolated for migration, in the order they were found
+    batch_count: cython.uint
+
+    nr_free_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_PAGES
+    nr_free_cma_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_CMA_PAGES
+    nr_isolate_pageblock = cython.declare(cython.longlong, visibility="readonly")
+    wmark_min: cython.longlong
+    wmark_low: cython.longlong
+    lowmem_reserve: cython.longlong
+    targets_may_spill: cython.bint  # another zone takes migration targets that this one refuses
+    signal_pending: cython.bint  # alloc_contig_range is interrupted after isolation
+
+    taken_type: cython.uint  # list that the last page came from (the kernel's page->index)
+    handles: cython.p_uint  # pfn of each owner handle, kept up to date by migration
+    nr_handles: cython.uint
+
+    log: cython.p_ulonglong  # EVENT_WORDS words an event
+    log_events: cython.uint
+    log_capacity: cython.uint
+    recording: cython.bint
+
+    refused_step: cython.uint
+    refused_why: cython.uint
+    refused_pfn: cython.uint
+
+    nxt_array: object
+    prv_array: object
+    state_array: object
+    flags_array: object
+    pageblock_array: object
+    nr_free_array: object
+    rules_array: object
+    batch_array: object
+    handles_array: object
+    log_array: object
+
+
+@cython.cfunc
+def zone_init(
+    z: ZoneState, start_pfn: cython.ulonglong, nr_pages: cython.uint, max_order: cython.uint, pageblock_order: cython.uint, rules: Any
+) -> None:
+    """Lay out the arrays of a zone of which nothing is populated yet: every frame is a tail of nothing."""
+    align: cython.ulonglong = cython.cast(cython.ulonglong, 1) << max(max_order, pageblock_order)
+    order: cython.uint
+    mt: cython.uint
+    head: cython.uint
+    z.base_pfn = start_pfn // align * align
+    z.zone_start = start_pfn - z.base_pfn
+    z.zone_end = z.zone_start + nr_pages
+    z.nr_frames = (z.zone_end + align - 1) // align * align
+    z.max_order = max_order
+    z.pageblock_order = pageblock_order
+    z.pageblock_nr_pages = 1 << pageblock_order
+    heads = (max_order + 1) * NR_MIGRATETYPES
+    # zeros() maps untouched memory, so a large zone costs only what it uses
+    z.nxt_array = np.zeros(z.nr_frames + heads, np.uint32)
+    z.prv_array = np.zeros(z.nr_frames + heads, np.uint32)
+    z.state_array = np.zeros(z.nr_frames, np.uint8)
+    z.flags_array = np.zeros(z.nr_frames, np.uint8)
+    z.pageblock_array = np.full(z.nr_frames >> pageblock_order, MOVABLE, np.uint8)
+    z.nr_free_array = np.zeros(max_order + 1, np.uint64)
+    z.rules_array = np.ascontiguousarray(rules, np.uint32)
+    z.batch_array = np.zeros(64, np.uint32)
+    z.handles_array = np.zeros(1, np.uint32)
+    z.log_array = np.zeros(64 * EVENT_WORDS, np.uint64)
+    z.log_capacity = 64
+    z.nr_free_pages = 0
+    z.nr_free_cma_pages = 0
+    z.nr_isolate_pageblock = 0
+    z.wmark_min = 0
+    z.wmark_low = 0
+    z.lowmem_reserve = 0
+    z.targets_may_spill = False
+    z.signal_pending = False
+    z.log_events = 0
+    z.recording = False
+    z.batch_count = 0
+    z.taken_type = 0
+    refuse(z, 0, 0, NONE)
+    zone_bind(z)
+    for order in range(max_order + 1):
+        for mt in range(NR_MIGRATETYPES):
+            head = list_head(z, order, mt)
+            z.nxt[head] = head
+            z.prv[head] = head
+
+
+@cython.cfunc
+def zone_bind(z: ZoneState) -> None:
+    """Point the raw pointers at the arrays that own the memory."""
+    z.nxt = ptr32(z.nxt_array)
+    z.prv = ptr32(z.prv_array)
+    z.state = ptr8(z.state_array)
+    z.flags = ptr8(z.flags_array)
+    z.pageblock_mt = ptr8(z.pageblock_array)
+    z.nr_free = ptr64(z.nr_free_array)
+    z.rules = ptr32(z.rules_array)
+    z.batch = ptr32(z.batch_array)
+    z.handles = ptr32(z.handles_array)
+    z.nr_handles = 0
+    z.log = ptr64(z.log_array)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def list_head(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
+    """Index of the head of free_list[mt] of free_area[order] in the link arrays."""
+    return z.nr_frames + order * NR_MIGRATETYPES + mt
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def get_pageblock_migratetype(z: ZoneState, pfn: cython.uint) -> cython.uint:
+    """Type of the pageblock that holds the frame (mm/page_alloc.c, get_pfnblock_flags_mask)."""
+    return z.pageblock_mt[pfn >> z.pageblock_order]
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def set_pageblock_migratetype(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cython.void:
+    """Set the type of the pageblock that holds the frame (mm/page_alloc.c)."""
+    z.pageblock_mt[pfn >> z.pageblock_order] = mt
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def pageblock_start(z: ZoneState, pfn: cython.uint) -> cython.uint:
+    """First frame of the pageblock (pageblock_start_pfn)."""
+    return pfn >> z.pageblock_order << z.pageblock_order
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def pageblock_end(z: ZoneState, pfn: cython.uint) -> cython.uint:
+    """One past the last frame of the pageblock (pageblock_end_pfn)."""
+    return (pfn >> z.pageblock_order << z.pageblock_order) + z.pageblock_nr_pages
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def zone_spans(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """Whether the frame lies in the zone (zone_spans_pfn)."""
+    return z.zone_start <= pfn and pfn < z.zone_end
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def page_is_online(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """Whether the kernel would find a page at this pfn (pfn_to_online_page)."""
+    return zone_spans(z, pfn) and not (z.state[pfn] & ALLOC and z.flags[pfn] & CLASS_MASK == C_HOLE)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def first_valid_page(z: ZoneState, pfn: cython.uint, nr_pages: cython.uint) -> cython.uint:
+    """First online page of [pfn, pfn + nr_pages) or NONE (mm/page_isolation.c, __first_valid_page)."""
+    i: cython.uint
+    for i in range(pfn, pfn + nr_pages):
+        if page_is_online(z, i):
+            return i
+    return NONE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def compound_head(z: ZoneState, pfn: cython.uint) -> cython.uint:
+    """Head of the compound page that covers the frame, or NONE (include/linux/page-flags.h).
+
+    Tails carry no link to their head (they cost nothing to set up), so the aligned candidates are tried
+    from small to large; the first head met covers the frame or nothing does.
+    """
+    order: cython.uint
+    head: cython.ulonglong
+    s: cython.uint
+    for order in range(ORDER_MASK + 1):
+        # absolute alignment: a gigantic page is larger than the alignment of the base
+        head = (z.base_pfn + pfn) >> order << order
+        if head < z.base_pfn + z.zone_start:
+            return NONE
+        head -= z.base_pfn
+        s = z.state[head]
+        if s != 0:
+            if s & ALLOC and z.flags[head] & PG_COMPOUND and head + (cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)) > pfn:
+                return cython.cast(cython.uint, head)
+            if s & BUDDY:
+                return NONE
+            if pfn != head and (s & ORDER_MASK) >= order:
+                return NONE
+    return NONE
+
+
+@cython.cfunc
+def log_grow(z: ZoneState) -> None:
+    """Double the room for events."""
+    larger = np.zeros(2 * z.log_capacity * EVENT_WORDS, np.uint64)
+    larger[: z.log_capacity * EVENT_WORDS] = z.log_array
+    z.log_array = larger
+    z.log = ptr64(larger)
+    z.log_capacity = 2 * z.log_capacity
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def emit(
+    z: ZoneState, event: cython.uint, a: cython.uint, b: cython.uint = 0, c: cython.uint = 0, d: cython.uint = 0, e: cython.uint = 0, f: cython.uint = 0
+) -> cython.void:
+    """Append an event to the log. Callers ask ``z.recording`` first, so that silence costs one test."""
+    at: cython.ulonglong
+    if z.log_events == z.log_capacity:
+        with cython.gil:
+            log_grow(z)
+    at = cython.cast(cython.ulonglong, z.log_events) * EVENT_WORDS
+    z.log[at] = event
+    z.log[at + 1] = a
+    z.log[at + 2] = b
+    z.log[at + 3] = c
+    z.log[at + 4] = d
+    z.log[at + 5] = e
+    z.log[at + 6] = f
+    z.log_events += 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def refuse(z: ZoneState, step: cython.uint, why: cython.uint, pfn: cython.uint) -> cython.void:
+    """Remember what refused a request: the step of alloc_contig_range, the reason, the frame."""
+    z.refused_step = step
+    z.refused_why = why
+    z.refused_pfn = pfn
