@@ -556,6 +556,10 @@ class Zone(ZoneState):
             raise UsageError(f"watermarks cannot be negative: {marks}")
         self.wmark_min, self.wmark_low, _, self.lowmem_reserve = marks
 
+    def set_targets_may_spill(self, spill: Any) -> None:
+        """Whether another zone takes migration targets that this one refuses below its low watermark."""
+        self.targets_may_spill = bool(spill)
+
     # ---- copy, compare, store ----
 
     def copy(self) -> "Zone":
