@@ -92,7 +92,9 @@ def run_operations(
                 continue
             pfn = alloc_pages(z, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24 & 0xFF, handle, z.wmark_min)
             z.handles[handle] = pfn
-            result = pfn if pfn != NONE else -ENOMEM
+            result = pfn
+            if pfn == NONE:
+                result = -ENOMEM
         elif op == OP_FREE:
             pfn = z.handles[handle]
             result = -ENOENT

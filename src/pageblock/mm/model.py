@@ -52,6 +52,7 @@ if not cython.compiled:
     from .invariants import check_zone
     from .page_alloc import _free_one_page, alloc_pages, free_core, free_pages, mod_zone_freepage_state
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
+    from .load import place_free_blocks, place_runs
     from .survey import find_head, survey_stretches
     from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr8, ptr32, ptr64, ptr64s, zone_bind, zone_init, zone_spans
 
@@ -502,10 +503,11 @@ class Zone(ZoneState):
             RangeError: a run leaves the zone.
             UsageError: a run is not a whole number of aligned blocks, or its pages are free.
         """
-        starts = np.asarray(start_pfn, np.int64) - np.int64(self.base_pfn)
-        counts = np.asarray(nr_pages, np.int64)
+        starts = np.asarray(start_pfn).astype(np.int64) - np.int64(self.base_pfn)
+        counts = np.ascontiguousarray(nr_pages, np.int64)
         bits = (np.asarray(page_class, np.uint8) & CLASS_MASK) | (np.asarray(flags, np.uint8) & (PG_PINNED | PG_COMPOUND | PG_CLEAN))
-        orders = np.asarray(order, np.int64)
+        orders = np.ascontiguousarray(order, np.int64)
+        same_length(starts, counts, bits, orders)
         outside = (starts < self.zone_start) | (counts < 1) | (starts + counts > self.zone_end)
         if outside.any():
             i = int(np.argmax(outside))
@@ -514,13 +516,11 @@ class Zone(ZoneState):
         if uneven.any():
             i = int(np.argmax(uneven))
             raise UsageError(f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} is no whole number of order-{orders[i]} blocks")
-        for start, n, o, f in zip(starts.tolist(), counts.tolist(), orders.tolist(), bits.tolist(), strict=True):
-            if (self.state_array[start : start + n] & BUDDY).any():
-                raise UsageError(f"pages of the run at pfn {start + self.base_pfn} are free: load pages before free blocks")
-            self.state_array[start : start + n] = 0
-            self.flags_array[start : start + n] = 0
-            self.state_array[start : start + n : 1 << o] = ALLOC | o
-            self.flags_array[start : start + n : 1 << o] = f
+        if not len(starts):
+            return
+        bad = place_runs(self, ptr64s(starts), ptr64s(counts), ptr64s(orders), ptr8(bits), len(starts))
+        if bad >= 0:
+            raise UsageError(f"pages of the run at pfn {starts[bad] + self.base_pfn} are free: load pages before free blocks")
 
     def load_free(self, pfn: Any, order: Any, migratetype: Any) -> None:
         """Put free blocks at the tails of their lists, in the order given: arrays of equal length.
@@ -529,25 +529,21 @@ class Zone(ZoneState):
             RangeError: a block leaves the zone, is misaligned or above max order.
             UsageError: a page of it is in use or free already.
         """
-        starts = np.asarray(pfn, np.int64) - np.int64(self.base_pfn)
-        orders = np.asarray(order, np.int64)
-        types = np.asarray(migratetype, np.int64)
+        starts = np.asarray(pfn).astype(np.int64) - np.int64(self.base_pfn)
+        orders = np.ascontiguousarray(order, np.int64)
+        types = np.ascontiguousarray(migratetype, np.int64)
+        same_length(starts, orders, types)
         wrong = (orders < 0) | (orders > self.max_order) | (types < 0) | (types >= NR_MIGRATETYPES) | (starts < self.zone_start)
         wrong |= starts + (1 << np.clip(orders, 0, ORDER_MASK)) > self.zone_end
         wrong |= starts & ((1 << np.clip(orders, 0, ORDER_MASK)) - 1) != 0
         if wrong.any():
             i = int(np.argmax(wrong))
             raise RangeError(f"free block {i} at pfn {starts[i] + self.base_pfn} of order {orders[i]} does not fit {self.name_}")
-        for start, o, mt in zip(starts.tolist(), orders.tolist(), types.tolist(), strict=True):
-            end = start + (1 << o)
-            holes = (self.state_array[start:end] == ALLOC) & (self.flags_array[start:end] == C_HOLE)
-            if not holes.all():
-                raise UsageError(f"a page of the free block at pfn {start + self.base_pfn} is in use or free already")
-            self.state_array[start:end] = 0
-            self.flags_array[start:end] = 0
-            add_to_free_list_tail(self, start, o, mt)
-            if mt != ISOLATE:
-                mod_zone_freepage_state(self, 1 << o, mt)
+        if not len(starts):
+            return
+        bad = place_free_blocks(self, ptr64s(starts), ptr64s(orders), ptr64s(types), len(starts))
+        if bad >= 0:
+            raise UsageError(f"a page of the free block at pfn {starts[bad] + self.base_pfn} is in use or free already")
 
     def set_watermarks(self, wmark_min: Any, wmark_low: Any, wmark_high: Any = 0, *, lowmem_reserve: Any = 0) -> None:
         """Watermarks and lowmem reserve in pages. Allocation keeps min, migration targets low."""
@@ -559,6 +555,10 @@ class Zone(ZoneState):
     def set_targets_may_spill(self, spill: Any) -> None:
         """Whether another zone takes migration targets that this one refuses below its low watermark."""
         self.targets_may_spill = bool(spill)
+
+    def set_signal_pending(self, pending: Any) -> None:
+        """Whether a fatal signal waits for the caller: alloc_contig_range then ends with -EINTR after isolation."""
+        self.signal_pending = bool(pending)
 
     # ---- copy, compare, store ----
 
@@ -735,6 +735,12 @@ def integer(what: str, value: Any) -> int:
         return int(value.__index__())
     except (AttributeError, TypeError):
         raise UsageError(f"{what} must be a whole number, not {value!r}") from None
+
+
+def same_length(*arrays: Any) -> None:
+    """UsageError unless the arrays are one-dimensional and of one length."""
+    if any(a.ndim != 1 or len(a) != len(arrays[0]) for a in arrays):
+        raise UsageError(f"arrays of different shapes: {[a.shape for a in arrays]}; give one entry a block to each")
 
 
 def page_flags(order: int, mt: int, page_class: Any, compound: Any, pinned: Any, clean: Any) -> int:

@@ -74,7 +74,12 @@ def survey_stretch(z: ZoneState, start: cython.uint, end: cython.uint, out: cyth
                     out[at + 2] += size
                 else:
                     out[at + 1] += size
-                if f & PG_PINNED or (f & CLASS_MASK == C_HUGETLB and s & ORDER_MASK > z.max_order):
+                # migration stops at a pinned or gigantic page, and passes over tails whose head lies before the range
+                if (
+                    f & PG_PINNED
+                    or (f & CLASS_MASK == C_HUGETLB and s & ORDER_MASK > z.max_order)
+                    or (head < start and s & ORDER_MASK <= z.pageblock_order and f & CLASS_MASK != C_HUGETLB)
+                ):
                     if out[at + 6] == NONE:
                         out[at + 6] = pfn
         pfn += size

@@ -1,0 +1,74 @@
+"""The command line: one file a subcommand, each only parses, calls one room and prints.
+
+Exit codes: 0 the report was given; 1 "no" to a yes/no question; 2 bad input, one line on stderr.
+Subcommands are imported when they are called, so that ``--help`` stays quick.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+__all__ = ["main"]
+
+#: Subcommand -> what it is for; its module here has the same name and a click command ``command``.
+COMMANDS = {
+    "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
+}
+
+
+class _Group(click.Group):
+    """Finds subcommands by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __name__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pageblock")
+def cli() -> None:
+    """Where can this Linux machine still get physically contiguous memory, what would it cost, and what stands in the way?"""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line; the exit code. Bad input becomes one line on stderr and 2."""
+    try:
+        result: Any = cli.main(args=args, prog_name="pageblock", standalone_mode=False)
+        # a closed pipe shows when the buffer is flushed
+        sys.stdout.flush()
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return _fail("interrupted: nothing was written")
+    except click.ClickException as error:
+        return _fail(f"{error.format_message()} (see pageblock --help)")
+    except BrokenPipeError:
+        # the reader of the pipe has gone; keep Python from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _fail("interrupted: nothing was written")
+    except Exception as error:
+        from ..errors import PageblockError
+
+        if not isinstance(error, PageblockError):
+            raise
+        return _fail(str(error))
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"pageblock: {' '.join(message.split())}", file=sys.stderr)
+    return 2

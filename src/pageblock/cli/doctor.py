@@ -1,0 +1,67 @@
+"""``pageblock doctor``."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from ..doctor import diagnose, parse_size
+from ..doctor.report import DEFAULT_RELEASES
+from ..machine import Snapshot, read_machine
+from ..view.doctor import show
+from ..view.doctor_json import to_json
+from ..view.progress import page_progress
+
+__all__ = ["command", "recorded_machine"]
+
+
+def recorded_machine() -> Path:
+    """Folder of the recorded machine that the package ships."""
+    return Path(__file__).resolve().parent.parent / "recorded" / "guest-6.1.192"
+
+
+@click.command(name="doctor")
+@click.option("--from", "source", metavar="PATH", help="Folder of recorded /proc files; without it, this machine.")
+@click.option("--recorded", is_flag=True, help="Use the recorded machine that the package ships.")
+@click.option("--recorded-if-unreadable", is_flag=True, help="As --recorded, if this machine's /proc/kpageflags can't be read.")
+@click.option("--size", "sizes", metavar="SIZE", multiple=True, help="2M, 64MiB, 1GiB …; several times for several. [default: pageblock, max order block, 64M, 1G]")
+@click.option("--release", "releases", metavar="REL", multiple=True, help="Whose rules; several times for several. [default: 5.15, seed, 6.1]")
+@click.option("--zone", "zones", metavar="ZONE", multiple=True, help="Normal, 0:Normal …; several times for several. [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/doctor.md).")
+@click.option("--ranges", is_flag=True, help="With --json: cost and blocker of every movable or blocked range.")
+def command(
+    source: str | None,
+    recorded: bool,
+    recorded_if_unreadable: bool,
+    sizes: tuple[str, ...],
+    releases: tuple[str, ...],
+    zones: tuple[str, ...],
+    as_json: bool,
+    ranges: bool,
+) -> None:
+    """Which contiguous ranges a machine can still give, at what cost, and what is in the way.
+
+    Exits 0 once it has answered, whatever the verdicts.
+    """
+    if ranges and not as_json:
+        raise click.UsageError("--ranges goes with --json")
+    if source is not None and recorded:
+        raise click.UsageError("--from and --recorded exclude each other")
+    path = Path(source) if source is not None else None
+    if recorded or (recorded_if_unreadable and path is None and not os.access("/proc/kpageflags", os.R_OK)):
+        path = recorded_machine()
+    with page_progress("reading kpageflags") as progress:
+        snapshot: Snapshot = read_machine(path, progress=progress)
+    report = diagnose(
+        snapshot,
+        [parse_size(text, snapshot.page_size) for text in sizes],
+        releases or DEFAULT_RELEASES,
+        zones,
+    )
+    if as_json:
+        click.echo(json.dumps(to_json(report, ranges), ensure_ascii=False))
+    else:
+        console = Console()
+        show(report, console if console.is_terminal else Console(width=120, highlight=False))

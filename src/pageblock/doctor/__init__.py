@@ -1,0 +1,24 @@
+"""The doctor: verdict, cost and blockers of every candidate range of a machine."""
+
+from .report import Blocker, Bound, CheapRange, Report, Row, ZoneMap, diagnose
+from .sizes import default_sizes, parse_size, size_name
+from .verdict import BLOCKED, FREE, HOLE, MOVABLE, Verdicts, judge
+
+__all__ = [
+    "BLOCKED",
+    "FREE",
+    "HOLE",
+    "MOVABLE",
+    "Blocker",
+    "Bound",
+    "CheapRange",
+    "Report",
+    "Row",
+    "Verdicts",
+    "ZoneMap",
+    "default_sizes",
+    "diagnose",
+    "judge",
+    "parse_size",
+    "size_name",
+]

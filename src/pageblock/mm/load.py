@@ -1,0 +1,80 @@
+"""Put a recorded state into an empty zone: runs of allocated pages, then free blocks in list order."""
+
+import cython
+
+if not cython.compiled:
+    from .constants import ALLOC, BUDDY, C_HOLE, ISOLATE
+    from .freelist import add_to_free_list_tail
+    from .page_alloc import mod_zone_freepage_state
+    from .zone import ZoneState
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def place_run(z: ZoneState, start: cython.uint, nr_pages: cython.uint, order: cython.uint, flags: cython.uint) -> cython.bint:
+    """Make [start, start + nr_pages) allocated blocks of one order; False if a page of it is free."""
+    pfn: cython.uint
+    for pfn in range(start, start + nr_pages):
+        if z.state[pfn] & BUDDY:
+            return False
+    if order == 0:
+        for pfn in range(start, start + nr_pages):
+            z.state[pfn] = ALLOC
+            z.flags[pfn] = flags
+        return True
+    for pfn in range(start, start + nr_pages):
+        z.state[pfn] = 0
+        z.flags[pfn] = 0
+    pfn = start
+    while pfn < start + nr_pages:
+        z.state[pfn] = ALLOC | order
+        z.flags[pfn] = flags
+        pfn += cython.cast(cython.uint, 1) << order
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def place_runs(
+    z: ZoneState, starts: cython.p_longlong, counts: cython.p_longlong, orders: cython.p_longlong, flags: cython.p_uchar, n: cython.longlong
+) -> cython.longlong:
+    """``place_run`` for n runs of relative pfns; index of the first that hits a free page, or -1."""
+    i: cython.longlong
+    for i in range(n):
+        if not place_run(
+            z,
+            cython.cast(cython.uint, starts[i]),
+            cython.cast(cython.uint, counts[i]),
+            cython.cast(cython.uint, orders[i]),
+            flags[i],
+        ):
+            return i
+    return -1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def place_free_blocks(
+    z: ZoneState, starts: cython.p_longlong, orders: cython.p_longlong, types: cython.p_longlong, n: cython.longlong
+) -> cython.longlong:
+    """List n free blocks, each at the tail; index of the first with a page that is no hole, or -1."""
+    i: cython.longlong
+    pfn: cython.uint
+    start: cython.uint
+    end: cython.uint
+    for i in range(n):
+        start = cython.cast(cython.uint, starts[i])
+        end = start + (cython.cast(cython.uint, 1) << cython.cast(cython.uint, orders[i]))
+        for pfn in range(start, end):
+            if z.state[pfn] != ALLOC or z.flags[pfn] != C_HOLE:
+                return i
+        for pfn in range(start, end):
+            z.state[pfn] = 0
+            z.flags[pfn] = 0
+        add_to_free_list_tail(z, start, cython.cast(cython.uint, orders[i]), cython.cast(cython.uint, types[i]))
+        if types[i] != ISOLATE:
+            mod_zone_freepage_state(z, cython.cast(cython.longlong, 1) << orders[i], cython.cast(cython.uint, types[i]))
+    return -1

@@ -1,0 +1,98 @@
+"""The doctor's answer as JSON. The format is documented in docs/doctor.md."""
+
+from typing import Any
+
+import numpy as np
+
+from ..doctor.report import Report, Row
+from ..doctor.verdict import BLOCKED, MOVABLE, REASONS, Verdicts
+from ..machine import ZoneInfo
+
+__all__ = ["FORMAT", "to_json"]
+
+#: Version of the format; a change that breaks a reader raises it.
+FORMAT = 1
+
+_LETTERS = np.array(list("Fmb-"))
+
+
+def to_json(report: Report, every_range: bool) -> dict[str, Any]:
+    """A report as plain values. ``every_range`` adds cost and blocker of each range."""
+    return {
+        "format": FORMAT,
+        "source": report.source,
+        "kernel": report.kernel,
+        "page_size": report.page_size,
+        "max_order": report.max_order,
+        "pageblock_order": report.pageblock_order,
+        "confidence": report.confidence,
+        "seconds": {"read": round(report.seconds_read, 3), "judged": round(report.seconds_judged, 3)},
+        "zones": [_zone(zone) for zone in report.zones],
+        "sizes": [_row(row, every_range) for row in report.rows],
+        "bounds": [{"nr_pages": b.nr_pages, "free_at_least": b.free_at_least, "free_at_most": b.free_at_most} for b in report.bounds],
+        "maps": [{"zone": m.zone, "cell_pages": m.nr_pages, "release": m.release, "cells": m.cells} for m in report.maps],
+        "remarks": [{"topic": r.topic, "text": r.text, "certain": r.certain} for r in report.remarks],
+        "missing": list(report.missing),
+    }
+
+
+def _zone(zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "name": zone.label,
+        "start_pfn": zone.start_pfn,
+        "spanned": zone.spanned,
+        "present": zone.present,
+        "managed": zone.managed,
+        "free_pages": zone.free_pages,
+        "pageblock_types_inferred": zone.blocks_inferred,
+    }
+
+
+def _row(row: Row, every_range: bool) -> dict[str, Any]:
+    return {
+        "nr_pages": row.nr_pages,
+        "release": row.release,
+        "ranges": row.ranges,
+        "free": row.free,
+        "movable": row.movable,
+        "blocked": row.blocked,
+        "cost_pages": {"least": row.least, "median": row.median, "total": row.total},
+        "more_than_5.15": row.more_than_old_rule,
+        "cheapest": [
+            {"zone": r.zone, "start_pfn": r.start_pfn, "nr_pages": r.nr_pages, "cost_pages": r.cost, "dropped_pages": r.dropped}
+            for r in row.cheapest
+        ],
+        "blockers": [
+            {
+                "reason": b.reason,
+                "ranges": b.ranges,
+                "alone": b.alone,
+                "alone_by_one_page": b.alone_by_one_page,
+                "example_pfn": b.example_pfn,
+                "example_alone": b.example_alone,
+            }
+            for b in row.blockers
+        ],
+        "zones": [_verdicts(v, every_range) for v in row.zones],
+    }
+
+
+def _verdicts(v: Verdicts, every_range: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "zone": v.zone,
+        "first_pfn": int(v.start_pfn[0]) if len(v.start_pfn) else None,
+        "verdicts": "".join(_LETTERS[v.verdict].tolist()),
+    }
+    if every_range:
+        found["ranges"] = [
+            {
+                "start_pfn": int(v.start_pfn[i]),
+                "verdict": "movable" if v.verdict[i] == MOVABLE else "blocked",
+                "cost_pages": int(v.cost[i]),
+                "dropped_pages": int(v.dropped[i]),
+                "blocker_pfn": int(v.blocker_pfn[i]) if v.verdict[i] == BLOCKED else None,
+                "reasons": [words for bit, words in REASONS.items() if v.reasons[i] >> np.uint32(bit) & 1],
+            }
+            for i in np.flatnonzero((v.verdict == MOVABLE) | (v.verdict == BLOCKED)).tolist()
+        ]
+    return found
