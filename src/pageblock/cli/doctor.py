@@ -25,10 +25,30 @@ def recorded_machine() -> Path:
 @click.command(name="doctor")
 @click.option("--from", "source", metavar="PATH", help="Folder of recorded /proc files; without it, this machine.")
 @click.option("--recorded", is_flag=True, help="Use the recorded machine that the package ships.")
-@click.option("--recorded-if-unreadable", is_flag=True, help="As --recorded, if this machine's /proc/kpageflags can't be read.")
-@click.option("--size", "sizes", metavar="SIZE", multiple=True, help="2M, 64MiB, 1GiB …; several times for several. [default: pageblock, max order block, 64M, 1G]")
-@click.option("--release", "releases", metavar="REL", multiple=True, help="Whose rules; several times for several. [default: 5.15, seed, 6.1]")
-@click.option("--zone", "zones", metavar="ZONE", multiple=True, help="Normal, 0:Normal …; several times for several. [default: all]")
+@click.option(
+    "--recorded-if-unreadable", is_flag=True, help="As --recorded, if this machine's /proc/kpageflags can't be read."
+)
+@click.option(
+    "--size",
+    "sizes",
+    metavar="SIZE",
+    multiple=True,
+    help="2M, 64MiB, 1GiB …; several times for several. [default: pageblock, max order block, 64M, 1G]",
+)
+@click.option(
+    "--release",
+    "releases",
+    metavar="REL",
+    multiple=True,
+    help="Whose rules; several times for several. [default: 5.15, seed, 6.1]",
+)
+@click.option(
+    "--zone",
+    "zones",
+    metavar="ZONE",
+    multiple=True,
+    help="Normal, 0:Normal …; several times for several. [default: all]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/doctor.md).")
 @click.option("--ranges", is_flag=True, help="With --json: cost and blocker of every movable or blocked range.")
 def command(

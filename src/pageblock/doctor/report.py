@@ -125,9 +125,15 @@ def choose_zones(snapshot: Snapshot, wanted: Sequence[str]) -> list[int]:
         return list(range(len(snapshot.zones)))
     chosen: list[int] = []
     for name in wanted:
-        found = [i for i, z in enumerate(snapshot.zones) if name.lower() in (z.name.lower(), f"{z.node}:{z.name}".lower(), z.label.lower())]
+        found = [
+            i
+            for i, z in enumerate(snapshot.zones)
+            if name.lower() in (z.name.lower(), f"{z.node}:{z.name}".lower(), z.label.lower())
+        ]
         if not found:
-            raise InputError(f"no zone {name!r} here: choose from {', '.join(f'{z.node}:{z.name}' for z in snapshot.zones)}")
+            raise InputError(
+                f"no zone {name!r} here: choose from {', '.join(f'{z.node}:{z.name}' for z in snapshot.zones)}"
+            )
         chosen += [i for i in found if i not in chosen]
     return chosen
 
@@ -205,7 +211,9 @@ def diagnose(
     )
 
 
-def summarize(release: str, nr_pages: int, verdicts: Sequence[Verdicts], models: Sequence[Zone], more: int | None) -> Row:
+def summarize(
+    release: str, nr_pages: int, verdicts: Sequence[Verdicts], models: Sequence[Zone], more: int | None
+) -> Row:
     """One row from the zones' verdicts."""
     costs = np.concatenate([v.cost[v.verdict == MOVABLE] for v in verdicts] or [np.zeros(0, np.int64)])
     hole = sum(v.count(HOLE) for v in verdicts)
@@ -302,4 +310,3 @@ def draw_map(zone: Zone, release: str) -> ZoneMap:
     letters = np.array(list("Fmb-"))[v.verdict]
     letters[(v.verdict == MOVABLE) & (v.cost * 4 <= cell)] = "c"
     return ZoneMap(zone.name, cell, release, "".join(letters.tolist()))
-

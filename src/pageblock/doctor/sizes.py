@@ -21,7 +21,9 @@ def parse_size(text: str, page_size: int) -> int:
     size = int(match[1]) * _UNITS[match[2].upper()]
     pages, rest = divmod(size, page_size)
     if rest or pages < 1 or pages & (pages - 1):
-        raise InputError(f"size {text!r} is {size} bytes: it must be a power-of-two multiple of the page, {page_size} bytes")
+        raise InputError(
+            f"size {text!r} is {size} bytes: it must be a power-of-two multiple of the page, {page_size} bytes"
+        )
     return pages
 
 

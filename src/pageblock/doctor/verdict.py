@@ -163,9 +163,13 @@ def judge(zone: Zone, release_name: str, nr_pages: int, free_targets: int | None
     reasons = np.zeros(len(starts), np.uint32)
     for bit in REASONS:
         if bit < CMA_BLOCK:
-            reasons |= np.where(_Sums(where.classes >> np.uint32(bit) & 1).over(a, b) > 0, np.uint32(1 << bit), np.uint32(0))
+            reasons |= np.where(
+                _Sums(where.classes >> np.uint32(bit) & 1).over(a, b) > 0, np.uint32(1 << bit), np.uint32(0)
+            )
     for bit in (CMA_BLOCK, ISOLATED_BLOCK):
-        reasons |= np.where(_Sums(types >> np.uint32(bit) & 1).over(iso_first, iso_last) > 0, np.uint32(1 << bit), np.uint32(0))
+        reasons |= np.where(
+            _Sums(types >> np.uint32(bit) & 1).over(iso_first, iso_last) > 0, np.uint32(1 << bit), np.uint32(0)
+        )
     stuck = _Sums(pieces.first_stuck != k.NONE).over(first, last) > 0
     reasons |= np.where(stuck, np.uint32(1 << NOT_MIGRATABLE), np.uint32(0))
 

@@ -24,7 +24,9 @@ if not cython.compiled:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def operations_error(z: ZoneState, ops: cython.p_ulonglong, n: cython.longlong, handles: cython.uint) -> cython.longlong:
+def operations_error(
+    z: ZoneState, ops: cython.p_ulonglong, n: cython.longlong, handles: cython.uint
+) -> cython.longlong:
     """Index of the first operation that is not well formed, or -1. Nothing has run yet."""
     i: cython.longlong
     word: cython.ulonglong
@@ -110,7 +112,13 @@ def run_operations(
                 continue
             start = z.zone_start + (ops[2 * i + 1] & NONE)
             result = alloc_contig_range(
-                z, start, start + cython.cast(cython.uint, ops[2 * i + 1] >> 32), word >> 16 & 0xFF, word >> 24 & 0xFF, handle, saved
+                z,
+                start,
+                start + cython.cast(cython.uint, ops[2 * i + 1] >> 32),
+                word >> 16 & 0xFF,
+                word >> 24 & 0xFF,
+                handle,
+                saved,
             )
             z.handles[handle] = start if result == 0 else NONE
             if result == 0:

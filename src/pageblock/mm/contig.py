@@ -91,7 +91,9 @@ def give_back(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def take_range(z: ZoneState, start: cython.uint, end: cython.uint, flags: cython.uint, owner: cython.uint) -> cython.int:
+def take_range(
+    z: ZoneState, start: cython.uint, end: cython.uint, flags: cython.uint, owner: cython.uint
+) -> cython.int:
     """Test [start, end), take it as order-0 pages, give back what lies outside; 0 or -EBUSY (6.1)."""
     pfn: cython.uint
     outer_start: cython.uint = find_outer_start(z, start)
@@ -118,9 +120,12 @@ def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.void:
 
     Seed, patch 4 as described: pieces ascending, not merged; they stay isolated and uncounted.
     """
-    head: cython.uint = find_outer_start(z, boundary)
+    head: cython.uint
     order: cython.uint
     pfn: cython.uint
+    if boundary >= z.zone_end:
+        return
+    head = find_outer_start(z, boundary)
     if head == boundary:
         return
     order = z.state[head] & ORDER_MASK
@@ -136,7 +141,9 @@ def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def restore_types(z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar, saved_start: cython.uint) -> cython.void:
+def restore_types(
+    z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar, saved_start: cython.uint
+) -> cython.void:
     """Un-isolate the pageblocks of [start, end), each with the type it had (seed, patch 4 as described)."""
     pfn: cython.uint = start
     while pfn < end:
@@ -148,7 +155,13 @@ def restore_types(z: ZoneState, start: cython.uint, end: cython.uint, saved: cyt
 @cython.nogil
 @cython.exceptval(check=False)
 def alloc_contig_saving_types(
-    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint, saved: cython.p_uchar
+    z: ZoneState,
+    start: cython.uint,
+    end: cython.uint,
+    mt: cython.uint,
+    flags: cython.uint,
+    owner: cython.uint,
+    saved: cython.p_uchar,
 ) -> cython.int:
     """alloc_contig_range of the release ``seed`` (patch 4 as the cover letter describes it).
 
@@ -165,7 +178,9 @@ def alloc_contig_saving_types(
     rc: cython.int
     for i in range((window_end - window_start) >> z.pageblock_order):
         saved[i] = get_pageblock_migratetype(z, window_start + (i << z.pageblock_order))
-    rc = isolate_ascending(z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, False)
+    rc = isolate_ascending(
+        z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, False
+    )
     if rc == 0:
         rc = _alloc_contig_migrate_range(z, start, end)
         if rc == -EBUSY:
@@ -222,7 +237,13 @@ def alloc_contig_isolating(
 @cython.nogil
 @cython.exceptval(check=False)
 def alloc_contig_range(
-    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint, saved: cython.p_uchar
+    z: ZoneState,
+    start: cython.uint,
+    end: cython.uint,
+    mt: cython.uint,
+    flags: cython.uint,
+    owner: cython.uint,
+    saved: cython.p_uchar,
 ) -> cython.int:
     """Allocate exactly [start, end), or return -EBUSY, -ENOMEM or -EINTR (rule "scheme")."""
     if z.rules[RULE_SCHEME] == SCHEME_SAVE_TYPES:
@@ -280,7 +301,18 @@ def alloc_contig_pages(
     pfn: cython.ulonglong = absolute - z.base_pfn
     while pfn + nr_pages <= z.zone_end:
         if pfn_range_valid_contig(z, cython.cast(cython.uint, pfn), cython.cast(cython.uint, pfn + nr_pages)):
-            if alloc_contig_range(z, cython.cast(cython.uint, pfn), cython.cast(cython.uint, pfn + nr_pages), MOVABLE, flags, owner, saved) == 0:
+            if (
+                alloc_contig_range(
+                    z,
+                    cython.cast(cython.uint, pfn),
+                    cython.cast(cython.uint, pfn + nr_pages),
+                    MOVABLE,
+                    flags,
+                    owner,
+                    saved,
+                )
+                == 0
+            ):
                 return cython.cast(cython.uint, pfn)
         pfn += nr_pages
     return NONE

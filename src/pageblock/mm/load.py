@@ -12,7 +12,9 @@ if not cython.compiled:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def place_run(z: ZoneState, start: cython.uint, nr_pages: cython.uint, order: cython.uint, flags: cython.uint) -> cython.bint:
+def place_run(
+    z: ZoneState, start: cython.uint, nr_pages: cython.uint, order: cython.uint, flags: cython.uint
+) -> cython.bint:
     """Make [start, start + nr_pages) allocated blocks of one order; False if a page of it is free."""
     pfn: cython.uint
     for pfn in range(start, start + nr_pages):
@@ -38,7 +40,12 @@ def place_run(z: ZoneState, start: cython.uint, nr_pages: cython.uint, order: cy
 @cython.nogil
 @cython.exceptval(check=False)
 def place_runs(
-    z: ZoneState, starts: cython.p_longlong, counts: cython.p_longlong, orders: cython.p_longlong, flags: cython.p_uchar, n: cython.longlong
+    z: ZoneState,
+    starts: cython.p_longlong,
+    counts: cython.p_longlong,
+    orders: cython.p_longlong,
+    flags: cython.p_uchar,
+    n: cython.longlong,
 ) -> cython.longlong:
     """``place_run`` for n runs of relative pfns; index of the first that hits a free page, or -1."""
     i: cython.longlong

@@ -54,8 +54,22 @@ if not cython.compiled:
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
     from .load import place_free_blocks, place_runs
     from .survey import find_head, survey_stretches
-    from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr8, ptr32, ptr64, ptr64s, zone_bind, zone_init, zone_spans
+    from .zone import (
+        ZoneState,
+        get_pageblock_migratetype,
+        list_head,
+        ptr8,
+        ptr32,
+        ptr64,
+        ptr64s,
+        zone_bind,
+        zone_init,
+        zone_spans,
+    )
 
+
+#: No page, no handle; as Python sees it (the core's NONE is a C constant).
+NO_PAGE = 0xFFFFFFFF
 
 #: One operation of ``Zone.run``. ``op``: 1 allocate, 2 free, 3 alloc_contig_range, 4 free_contig_range;
 #: ``flags``: page class and flags of what is allocated; ``handle``: index of the owner handle;
@@ -71,6 +85,7 @@ OPERATION = np.dtype(
         ("nr", np.uint32),
     ]
 )
+
 
 @cython.cclass
 class Zone(ZoneState):
@@ -122,7 +137,9 @@ class Zone(ZoneState):
         zone_movable: Any = False,
     ) -> None:
         self.release_ = find_release(str(release))
-        self.geometry_ = check_geometry(nr_pages, start_pfn, max_order, pageblock_order, page_size, section_size, self.release_)
+        self.geometry_ = check_geometry(
+            nr_pages, start_pfn, max_order, pageblock_order, page_size, section_size, self.release_
+        )
         self.name_ = str(name)
         self.listener = None
         g = self.geometry_
@@ -240,11 +257,13 @@ class Zone(ZoneState):
         size = int(unit)
         n = int(count)
         if first < 0 or size < 1 or n < 1 or first + size * n >= 1 << 32:
-            raise RangeError(f"cannot survey {n} stretches of {size} pages from pfn {start_pfn}: they begin before {self!r}")
+            raise RangeError(
+                f"cannot survey {n} stretches of {size} pages from pfn {start_pfn}: they begin before {self!r}"
+            )
         out = np.zeros((n, 8), np.uint32)
         survey_stretches(self, first, size, n, ptr32(out.reshape(-1)))
         for column in (4, 6):
-            out[:, column] = np.where(out[:, column] == NONE, NONE, out[:, column] - np.uint32(first))
+            out[:, column] = np.where(out[:, column] == NO_PAGE, np.uint32(NO_PAGE), out[:, column] - np.uint32(first))
         return out
 
     # ---- allocate and free ----
@@ -379,7 +398,9 @@ class Zone(ZoneState):
         for pfn in range(start, end):
             self.must_be_allocated(pfn)
             if self.state[pfn] != ALLOC:
-                raise UsageError(f"pfn {self.base_pfn + pfn} heads a block of order {self.state[pfn] & ORDER_MASK}: free it by itself")
+                raise UsageError(
+                    f"pfn {self.base_pfn + pfn} heads a block of order {self.state[pfn] & ORDER_MASK}: free it by itself"
+                )
         self.begin(False)
         free_contig_range(self, start, end)
         self.finish()
@@ -433,7 +454,7 @@ class Zone(ZoneState):
             raise UsageError("run takes a one-dimensional numpy array of dtype pageblock.OPERATION")
         n = len(ops)
         if handles is None:
-            handles = np.full(int(ops["handle"].max()) + 1 if n else 1, NONE, np.uint32)
+            handles = np.full(int(ops["handle"].max()) + 1 if n else 1, NO_PAGE, np.uint32)
         elif not isinstance(handles, np.ndarray) or handles.dtype != np.uint32 or handles.ndim != 1 or not len(handles):
             raise UsageError("handles must be a one-dimensional numpy array of uint32, filled with 2^32-1 at first")
         results = np.zeros(max(n, 1), np.int64)
@@ -443,7 +464,9 @@ class Zone(ZoneState):
         saved = self.room_for_types(int(ops["nr"].max()))
         bad = operations_error(self, ptr64(words), n, len(handles))
         if bad >= 0:
-            raise UsageError(f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, handle and range")
+            raise UsageError(
+                f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, handle and range"
+            )
         self.handles_array = handles
         self.handles = ptr32(handles)
         self.nr_handles = len(handles)
@@ -492,7 +515,9 @@ class Zone(ZoneState):
         last = (self.zone_end - 1) >> self.pageblock_order
         array = np.asarray(types)
         if array.shape != (last + 1 - first,) or (array.size and (array.min() < 0 or array.max() >= NR_MIGRATETYPES)):
-            raise UsageError(f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: got {array.shape} values")
+            raise UsageError(
+                f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: got {array.shape} values"
+            )
         self.pageblock_array[first : last + 1] = array
         self.nr_isolate_pageblock = int((array == ISOLATE).sum())
 
@@ -505,22 +530,30 @@ class Zone(ZoneState):
         """
         starts = np.asarray(start_pfn).astype(np.int64) - np.int64(self.base_pfn)
         counts = np.ascontiguousarray(nr_pages, np.int64)
-        bits = (np.asarray(page_class, np.uint8) & CLASS_MASK) | (np.asarray(flags, np.uint8) & (PG_PINNED | PG_COMPOUND | PG_CLEAN))
+        bits = (np.asarray(page_class, np.uint8) & CLASS_MASK) | (
+            np.asarray(flags, np.uint8) & (PG_PINNED | PG_COMPOUND | PG_CLEAN)
+        )
         orders = np.ascontiguousarray(order, np.int64)
         same_length(starts, counts, bits, orders)
         outside = (starts < self.zone_start) | (counts < 1) | (starts + counts > self.zone_end)
         if outside.any():
             i = int(np.argmax(outside))
-            raise RangeError(f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} leaves {self.name_}: clip it")
+            raise RangeError(
+                f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} leaves {self.name_}: clip it"
+            )
         uneven = (orders < 0) | (orders > ORDER_MASK) | (counts & ((1 << orders) - 1) != 0)
         if uneven.any():
             i = int(np.argmax(uneven))
-            raise UsageError(f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} is no whole number of order-{orders[i]} blocks")
+            raise UsageError(
+                f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} is no whole number of order-{orders[i]} blocks"
+            )
         if not len(starts):
             return
         bad = place_runs(self, ptr64s(starts), ptr64s(counts), ptr64s(orders), ptr8(bits), len(starts))
         if bad >= 0:
-            raise UsageError(f"pages of the run at pfn {starts[bad] + self.base_pfn} are free: load pages before free blocks")
+            raise UsageError(
+                f"pages of the run at pfn {starts[bad] + self.base_pfn} are free: load pages before free blocks"
+            )
 
     def load_free(self, pfn: Any, order: Any, migratetype: Any) -> None:
         """Put free blocks at the tails of their lists, in the order given: arrays of equal length.
@@ -533,12 +566,20 @@ class Zone(ZoneState):
         orders = np.ascontiguousarray(order, np.int64)
         types = np.ascontiguousarray(migratetype, np.int64)
         same_length(starts, orders, types)
-        wrong = (orders < 0) | (orders > self.max_order) | (types < 0) | (types >= NR_MIGRATETYPES) | (starts < self.zone_start)
+        wrong = (
+            (orders < 0)
+            | (orders > self.max_order)
+            | (types < 0)
+            | (types >= NR_MIGRATETYPES)
+            | (starts < self.zone_start)
+        )
         wrong |= starts + (1 << np.clip(orders, 0, ORDER_MASK)) > self.zone_end
         wrong |= starts & ((1 << np.clip(orders, 0, ORDER_MASK)) - 1) != 0
         if wrong.any():
             i = int(np.argmax(wrong))
-            raise RangeError(f"free block {i} at pfn {starts[i] + self.base_pfn} of order {orders[i]} does not fit {self.name_}")
+            raise RangeError(
+                f"free block {i} at pfn {starts[i] + self.base_pfn} of order {orders[i]} does not fit {self.name_}"
+            )
         if not len(starts):
             return
         bad = place_free_blocks(self, ptr64s(starts), ptr64s(orders), ptr64s(types), len(starts))
@@ -599,7 +640,15 @@ class Zone(ZoneState):
                 self.signal_pending,
             ),
             "arrays": tuple(
-                a.copy() for a in (self.nxt_array, self.prv_array, self.state_array, self.flags_array, self.pageblock_array, self.nr_free_array)
+                a.copy()
+                for a in (
+                    self.nxt_array,
+                    self.prv_array,
+                    self.state_array,
+                    self.flags_array,
+                    self.pageblock_array,
+                    self.nr_free_array,
+                )
             ),
         }
 
@@ -615,7 +664,14 @@ class Zone(ZoneState):
             self.targets_may_spill,
             self.signal_pending,
         ) = state["counters"]
-        (self.nxt_array, self.prv_array, self.state_array, self.flags_array, self.pageblock_array, self.nr_free_array) = state["arrays"]
+        (
+            self.nxt_array,
+            self.prv_array,
+            self.state_array,
+            self.flags_array,
+            self.pageblock_array,
+            self.nr_free_array,
+        ) = state["arrays"]
         zone_bind(self)
 
     def __eq__(self, other: object) -> bool:
@@ -632,7 +688,11 @@ class Zone(ZoneState):
         # links mean something only on list heads, free blocks and, as owners, on allocated heads
         heads = np.concatenate([np.flatnonzero(state), np.arange(len(state), len(nxt))])
         free = np.concatenate([np.flatnonzero(state & BUDDY), np.arange(len(state), len(nxt))])
-        return bool(np.array_equal(nxt[heads], nxt2[heads]) and np.array_equal(prv[free], prv2[free]) and np.array_equal(nr_free, nr_free2))
+        return bool(
+            np.array_equal(nxt[heads], nxt2[heads])
+            and np.array_equal(prv[free], prv2[free])
+            and np.array_equal(nr_free, nr_free2)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -679,8 +739,8 @@ class Zone(ZoneState):
     def checked_owner(self, owner: Any) -> int:
         """An owner handle, or UsageError."""
         handle = integer("owner", owner)
-        if not 0 <= handle < NONE - 1:
-            raise UsageError(f"owner is {handle}: choose 0 to {NONE - 2}")
+        if not 0 <= handle < NO_PAGE - 1:
+            raise UsageError(f"owner is {handle}: choose 0 to {NO_PAGE - 2}")
         return handle
 
     def must_be_allocated(self, at: cython.uint) -> None:

@@ -114,7 +114,9 @@ def buddy_merge_likely(z: ZoneState, pfn: cython.uint, buddy: cython.uint, order
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _free_one_page(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint, to_tail: cython.bint) -> cython.void:
+def _free_one_page(
+    z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint, to_tail: cython.bint
+) -> cython.void:
     """Free a block: count it under the caller's type, merge it upwards, list it (__free_one_page, 6.1).
 
     The type is that of the block's first pageblock even if the block spans several: the root of the
@@ -259,7 +261,12 @@ def fallbacks(mt: cython.uint, i: cython.uint) -> cython.uint:
 @cython.exceptval(check=False)
 def can_steal_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint) -> cython.bint:
     """Whether a fallback of this order may take the whole pageblock's free pages along (6.1)."""
-    return order >= z.pageblock_order or order >= z.pageblock_order // 2 or start_mt == RECLAIMABLE or start_mt == UNMOVABLE
+    return (
+        order >= z.pageblock_order
+        or order >= z.pageblock_order // 2
+        or start_mt == RECLAIMABLE
+        or start_mt == UNMOVABLE
+    )
 
 
 @cython.cfunc
@@ -351,7 +358,9 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def steal_suitable_fallback(z: ZoneState, pfn: cython.uint, start_mt: cython.uint, whole_block: cython.bint) -> cython.void:
+def steal_suitable_fallback(
+    z: ZoneState, pfn: cython.uint, start_mt: cython.uint, whole_block: cython.bint
+) -> cython.void:
     """Bring a fallback block, and with it perhaps its whole pageblock, to the request's lists (6.1).
 
     The pageblock changes its type if at least half of it is free or already of the request's kind.

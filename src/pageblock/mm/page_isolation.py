@@ -56,7 +56,13 @@ if not cython.compiled:
     )
     from .freelist import del_page_from_free_list
     from .migrate import _alloc_contig_migrate_range
-    from .page_alloc import _free_one_page, mod_zone_freepage_state, move_freepages_block, page_is_buddy, split_free_page
+    from .page_alloc import (
+        _free_one_page,
+        mod_zone_freepage_state,
+        move_freepages_block,
+        page_is_buddy,
+        split_free_page,
+    )
     from .zone import (
         ZoneState,
         compound_head,
@@ -188,7 +194,11 @@ def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -
     if s & BUDDY and order >= z.pageblock_order:
         buddy = pfn ^ (1 << order)
         if z.rules[RULE_UNSET_BUDDY] == UNSET_FREE_BUDDY:
-            merge = order < z.max_order and page_is_buddy(z, buddy, order) and get_pageblock_migratetype(z, buddy) != ISOLATE
+            merge = (
+                order < z.max_order
+                and page_is_buddy(z, buddy, order)
+                and get_pageblock_migratetype(z, buddy) != ISOLATE
+            )
         else:
             merge = buddy < z.nr_frames and get_pageblock_migratetype(z, buddy) != ISOLATE
     if merge:
@@ -260,7 +270,12 @@ def page_moves_whole(z: ZoneState, head: cython.uint) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def isolate_single_pageblock(
-    z: ZoneState, boundary: cython.uint, isolate_before: cython.bint, skip_isolation: cython.bint, mt: cython.uint, isolation_flags: cython.uint
+    z: ZoneState,
+    boundary: cython.uint,
+    isolate_before: cython.bint,
+    skip_isolation: cython.bint,
+    mt: cython.uint,
+    isolation_flags: cython.uint,
 ) -> cython.int:
     """Isolate the pageblock at a boundary and cut what crosses it; 0 or -EBUSY (5.19 to 6.9, b2c9e2fbba32).
 
@@ -313,7 +328,9 @@ def isolate_single_pageblock(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def isolate_boundaries_first(z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint) -> cython.int:
+def isolate_boundaries_first(
+    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint
+) -> cython.int:
     """start_isolate_page_range of 6.1: the first pageblock, the last, then those between, ascending."""
     first: cython.uint = pageblock_start(z, start)
     stop: cython.uint = pageblock_end(z, end - 1)
@@ -362,7 +379,13 @@ def isolation_end(z: ZoneState, end: cython.uint) -> cython.uint:
 @cython.nogil
 @cython.exceptval(check=False)
 def isolate_ascending(
-    z: ZoneState, start: cython.uint, end: cython.uint, check_start: cython.uint, check_end: cython.uint, mt: cython.uint, undo: cython.bint
+    z: ZoneState,
+    start: cython.uint,
+    end: cython.uint,
+    check_start: cython.uint,
+    check_end: cython.uint,
+    mt: cython.uint,
+    undo: cython.bint,
 ) -> cython.int:
     """start_isolate_page_range of 5.15: pageblocks of [start, end) ascending.
 
@@ -385,7 +408,9 @@ def isolate_ascending(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def start_isolate_page_range(z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint) -> cython.int:
+def start_isolate_page_range(
+    z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint
+) -> cython.int:
     """Isolate the pageblocks of [start, end), rounded as the release rounds; 0, or -EBUSY with nothing left isolated."""
     first: cython.uint = isolation_start(z, start)
     stop: cython.uint = min(isolation_end(z, end), z.nr_frames)

@@ -168,7 +168,9 @@ def release(name: str) -> Release:
     rules = list(base.rules)
     for sign, number in re.findall(r"([+-])p(\d)", match[2]):
         if base.name not in ("seed", "5.15") or int(number) not in PATCHES:
-            raise ReleaseError(f"release {name!r}: only patches 1, 3 and 4 of seed and 5.15 are switches, not {sign}p{number}")
+            raise ReleaseError(
+                f"release {name!r}: only patches 1, 3 and 4 of seed and 5.15 are switches, not {sign}p{number}"
+            )
         for rule, on, off in PATCHES[int(number)]:
             rules[rule] = on if sign == "+" else off
     return base if not match[2] else Release(name, base.summary, tuple(rules))

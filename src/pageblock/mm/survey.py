@@ -25,7 +25,9 @@ if not cython.compiled:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def survey_stretch(z: ZoneState, start: cython.uint, end: cython.uint, out: cython.p_uint, at: cython.ulonglong) -> cython.void:
+def survey_stretch(
+    z: ZoneState, start: cython.uint, end: cython.uint, out: cython.p_uint, at: cython.ulonglong
+) -> cython.void:
     """Fill ``out[at:at + 8]`` for the frames [start, end), which may lie partly outside the zone.
 
     0 free pages; 1 pages to migrate; 2 pages that may be dropped instead; 3 pages that isolation refuses;
@@ -103,7 +105,9 @@ def find_head(z: ZoneState, pfn: cython.uint) -> cython.uint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def survey_stretches(z: ZoneState, start: cython.uint, unit: cython.uint, n: cython.uint, out: cython.p_uint) -> cython.void:
+def survey_stretches(
+    z: ZoneState, start: cython.uint, unit: cython.uint, n: cython.uint, out: cython.p_uint
+) -> cython.void:
     """``survey_stretch`` for n stretches of ``unit`` frames from ``start``; 8 words each."""
     i: cython.uint
     for i in range(n):

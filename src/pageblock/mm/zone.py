@@ -123,7 +123,12 @@ class ZoneState:
 
 @cython.cfunc
 def zone_init(
-    z: ZoneState, start_pfn: cython.ulonglong, nr_pages: cython.uint, max_order: cython.uint, pageblock_order: cython.uint, rules: Any
+    z: ZoneState,
+    start_pfn: cython.ulonglong,
+    nr_pages: cython.uint,
+    max_order: cython.uint,
+    pageblock_order: cython.uint,
+    rules: Any,
 ) -> None:
     """Lay out the arrays of a zone of which nothing is populated yet: every frame is a tail of nothing."""
     align: cython.ulonglong = cython.cast(cython.ulonglong, 1) << max(max_order, pageblock_order)
@@ -282,7 +287,11 @@ def compound_head(z: ZoneState, pfn: cython.uint) -> cython.uint:
         head -= z.base_pfn
         s = z.state[head]
         if s != 0:
-            if s & ALLOC and z.flags[head] & PG_COMPOUND and head + (cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)) > pfn:
+            if (
+                s & ALLOC
+                and z.flags[head] & PG_COMPOUND
+                and head + (cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)) > pfn
+            ):
                 return cython.cast(cython.uint, head)
             if s & BUDDY:
                 return NONE
@@ -305,7 +314,14 @@ def log_grow(z: ZoneState) -> None:
 @cython.nogil
 @cython.exceptval(check=False)
 def emit(
-    z: ZoneState, event: cython.uint, a: cython.uint, b: cython.uint = 0, c: cython.uint = 0, d: cython.uint = 0, e: cython.uint = 0, f: cython.uint = 0
+    z: ZoneState,
+    event: cython.uint,
+    a: cython.uint,
+    b: cython.uint = 0,
+    c: cython.uint = 0,
+    d: cython.uint = 0,
+    e: cython.uint = 0,
+    f: cython.uint = 0,
 ) -> cython.void:
     """Append an event to the log. Callers ask ``z.recording`` first, so that silence costs one test."""
     at: cython.ulonglong

@@ -25,7 +25,9 @@ def show(report: Report, console: Console) -> None:
         console.print(_table(report))
         for zone_map in report.maps:
             console.print(_map(zone_map, report.page_size))
-        console.print("one cell = one range of the size named, judged by its own rule:  █ free  ▓ at most a quarter moves  ▒ more moves  ░ blocked")
+        console.print(
+            "one cell = one range of the size named, judged by its own rule:  █ free  ▓ at most a quarter moves  ▒ more moves  ░ blocked"
+        )
         console.print()
         _show_blockers(report, console)
         _show_cheapest(report, console)
@@ -61,7 +63,9 @@ def _answer(report: Report) -> Text:
         if row.free:
             parts.append(f"YES for {name}, {row.free:,} free now")
         elif row.movable:
-            parts.append(f"YES for {name} after moving {row.least or 0:,} pages ({_mib(row.least or 0, report.page_size)})")
+            parts.append(
+                f"YES for {name} after moving {row.least or 0:,} pages ({_mib(row.least or 0, report.page_size)})"
+            )
         elif row.ranges:
             parts.append(f"NO for {name}: all {row.ranges:,} ranges are blocked")
         else:
@@ -105,7 +109,9 @@ def _table(report: Report) -> Table:
 
 
 def _map(zone_map: ZoneMap, page_size: int) -> Text:
-    text = Text(f"\n{zone_map.zone}, one cell = {size_name(zone_map.nr_pages, page_size)}, release {zone_map.release}\n")
+    text = Text(
+        f"\n{zone_map.zone}, one cell = {size_name(zone_map.nr_pages, page_size)}, release {zone_map.release}\n"
+    )
     for start in range(0, len(zone_map.cells), _LINE):
         text.append("  ")
         for cell in zone_map.cells[start : start + _LINE]:
@@ -122,7 +128,12 @@ def _show_blockers(report: Report, console: Console) -> None:
     for row in _last_rows(report):
         if not row.blocked:
             continue
-        console.print(Text(f"What blocks {size_name(row.nr_pages, report.page_size)} (release {row.release}, {row.blocked:,} ranges)", style="bold"))
+        console.print(
+            Text(
+                f"What blocks {size_name(row.nr_pages, report.page_size)} (release {row.release}, {row.blocked:,} ranges)",
+                style="bold",
+            )
+        )
         for blocker in row.blockers:
             line = f"  {blocker.reason}: {blocker.ranges:,} ranges, {blocker.alone:,} by itself; for example pfn {blocker.example_pfn:#x}"
             if blocker.example_alone is not None:
@@ -135,19 +146,27 @@ def _show_blockers(report: Report, console: Console) -> None:
 def _show_cheapest(report: Report, console: Console) -> None:
     console.print(Text(f"The cheapest ranges (release {report.releases[-1]}): first pfn, pages to move", style="bold"))
     for row in _last_rows(report):
-        places = "   ".join(f"{r.start_pfn:#x} {r.cost:,}" + (f" (+{r.dropped:,} dropped)" if r.dropped else "") for r in row.cheapest)
-        console.print(f"  {size_name(row.nr_pages, report.page_size):>8}  {places or 'none'}", soft_wrap=True, highlight=False)
+        places = "   ".join(
+            f"{r.start_pfn:#x} {r.cost:,}" + (f" (+{r.dropped:,} dropped)" if r.dropped else "") for r in row.cheapest
+        )
+        console.print(
+            f"  {size_name(row.nr_pages, report.page_size):>8}  {places or 'none'}", soft_wrap=True, highlight=False
+        )
     console.print()
 
 
 def _show_bounds(report: Report, console: Console) -> None:
-    console.print(Text("What every page holds is not known (no kpageflags), so only free memory can be counted:", style="bold"))
+    console.print(
+        Text("What every page holds is not known (no kpageflags), so only free memory can be counted:", style="bold")
+    )
     for bound in report.bounds:
         name = size_name(bound.nr_pages, report.page_size)
         if bound.free_at_least == bound.free_at_most:
             console.print(f"  {name:>8}  {bound.free_at_least:,} ranges free now", highlight=False)
         else:
-            console.print(f"  {name:>8}  {bound.free_at_least:,} to {bound.free_at_most:,} ranges free now", highlight=False)
+            console.print(
+                f"  {name:>8}  {bound.free_at_least:,} to {bound.free_at_most:,} ranges free now", highlight=False
+            )
     console.print("What is movable, what it costs and what blocks the rest needs /proc/kpageflags: run as root.")
     console.print()
 

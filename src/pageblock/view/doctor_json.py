@@ -29,8 +29,13 @@ def to_json(report: Report, every_range: bool) -> dict[str, Any]:
         "seconds": {"read": round(report.seconds_read, 3), "judged": round(report.seconds_judged, 3)},
         "zones": [_zone(zone) for zone in report.zones],
         "sizes": [_row(row, every_range) for row in report.rows],
-        "bounds": [{"nr_pages": b.nr_pages, "free_at_least": b.free_at_least, "free_at_most": b.free_at_most} for b in report.bounds],
-        "maps": [{"zone": m.zone, "cell_pages": m.nr_pages, "release": m.release, "cells": m.cells} for m in report.maps],
+        "bounds": [
+            {"nr_pages": b.nr_pages, "free_at_least": b.free_at_least, "free_at_most": b.free_at_most}
+            for b in report.bounds
+        ],
+        "maps": [
+            {"zone": m.zone, "cell_pages": m.nr_pages, "release": m.release, "cells": m.cells} for m in report.maps
+        ],
         "remarks": [{"topic": r.topic, "text": r.text, "certain": r.certain} for r in report.remarks],
         "missing": list(report.missing),
     }
@@ -59,7 +64,13 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
         "cost_pages": {"least": row.least, "median": row.median, "total": row.total},
         "more_than_5.15": row.more_than_old_rule,
         "cheapest": [
-            {"zone": r.zone, "start_pfn": r.start_pfn, "nr_pages": r.nr_pages, "cost_pages": r.cost, "dropped_pages": r.dropped}
+            {
+                "zone": r.zone,
+                "start_pfn": r.start_pfn,
+                "nr_pages": r.nr_pages,
+                "cost_pages": r.cost,
+                "dropped_pages": r.dropped,
+            }
             for r in row.cheapest
         ],
         "blockers": [

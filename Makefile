@@ -1,0 +1,39 @@
+# Everything builds what it needs by itself, from the package registries only.
+# On the machine: Python 3.11 or later with venv, and (for the compiled core) a C compiler and the Python headers.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd)
+
+.PHONY: doctor test install bench oracle lint docs clean
+
+## the answer for this machine, or for the recorded one that the package ships where /proc/kpageflags can't be read
+doctor: $(STAMP)
+	@$(BIN)/pageblock doctor --recorded-if-unreadable
+
+## the whole test-suite, as CI runs it
+test: $(STAMP)
+	@$(BIN)/python -c 'import pageblock, sys; sys.exit(0 if pageblock.COMPILED else "the core is not compiled: install a C compiler and the Python headers, then make clean install")'
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+	PAGEBLOCK_UNCOMPILED=1 $(BIN)/python -m pytest -m "not slow"
+
+## the command, into .venv/bin/pageblock
+install: $(STAMP)
+
+$(STAMP): $(SOURCES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment: install python3-venv" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+## instructions per operation, and ratios to a plain-C loop
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_scan.c
+	find src -name '*.so' -delete

@@ -1,0 +1,5 @@
+"""Real machines in: live /proc or a folder of recorded files, read into a Snapshot."""
+
+from .snapshot import RUNS_SCHEMA, Remark, Snapshot, ZoneInfo, read_machine
+
+__all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo", "read_machine"]

@@ -1,0 +1,376 @@
+"""A machine's memory at one moment: zones, geometry and a table of page runs."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pageblock.errors import InputError
+from pageblock.mm.types import Migratetype
+
+from .infer import Inferred, Remark, ZoneFacts, infer_zone
+from .kpageflags import ScanReport, scan_files
+from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges
+from .procfs import (
+    PageTypeInfo,
+    ZoneRow,
+    parse_buddyinfo,
+    parse_iomem,
+    parse_kernel_version,
+    parse_meminfo,
+    parse_pagetypeinfo,
+    parse_vmstat,
+    parse_zoneinfo,
+)
+from .runs import PageRuns, clip, concat
+from .source import Source, WordReader, open_source
+from .zerowords import ram_pages
+
+__all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo", "read_machine"]
+
+T = TypeVar("T")
+
+#: Columns of ``Snapshot.runs``.
+RUNS_SCHEMA = pa.schema(
+    [
+        ("zone", pa.int32()),
+        ("start_pfn", pa.uint64()),
+        ("nr_pages", pa.uint64()),
+        ("class", pa.uint8()),
+        ("order", pa.uint8()),
+        ("migratetype", pa.uint8()),
+        ("flags", pa.uint8()),
+    ]
+)
+
+#: What each file would add, for the remark about its absence.
+USE_OF_FILE = {
+    "zoneinfo": "it says where the zones lie; without it no page can be placed",
+    "buddyinfo": "it counts the free blocks, against which the rebuilt ones are checked",
+    "pagetypeinfo": "it counts pageblocks and free blocks per migratetype; reading it needs root",
+    "kpageflags": "it says what every page is; reading it needs root (CAP_SYS_ADMIN)",
+    "kpagecount": "it shows how far the files disagree in time; reading it needs root",
+    "iomem": "it says where memory is reserved; real addresses need root",
+    "meminfo": "it gives the page size and the huge page size",
+    "vmstat": "it counts long-term pins and failed migrations",
+    "version": "it names the kernel",
+}
+
+
+@dataclass(frozen=True)
+class ZoneInfo:
+    """One zone with memory. Pfns are absolute, everything else is in pages unless it says blocks.
+
+    ``buddy_counts``, ``free_counts``: free blocks per order (all types; per type, a capped cell of
+    pagetypeinfo being a lower bound). ``block_counts``: pageblocks per type. ``block_types``: the
+    type of each pageblock from the one containing ``start_pfn`` on, always inferred
+    (``blocks_inferred``), None without kpageflags. ``pcp_count``: free pages on per-cpu lists.
+    """
+
+    node: int
+    name: str
+    start_pfn: int
+    spanned: int
+    present: int
+    managed: int
+    free_pages: int
+    free_cma: int
+    wmark_min: int
+    wmark_low: int
+    wmark_high: int
+    protection: tuple[int, ...]
+    pcp_count: int
+    buddy_counts: tuple[int, ...]
+    free_counts: dict[Migratetype, tuple[int, ...]] | None
+    block_counts: dict[Migratetype, int] | None
+    block_types: NDArray[np.uint8] | None
+    blocks_inferred: bool
+
+    @property
+    def end_pfn(self) -> int:
+        """First pfn after the zone."""
+        return self.start_pfn + self.spanned
+
+    @property
+    def label(self) -> str:
+        """Node and zone, as the kernel's messages name them."""
+        return f"node {self.node} {self.name}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was read of one machine. ``runs`` (RUNS_SCHEMA) is None without kpageflags.
+
+    Runs are sorted by zone and pfn and cover each zone's span; free runs have their block order and
+    the inferred type of their list, other runs migratetype 255. Page size in bytes, ``max_order``
+    inclusive. ``files`` were read, ``missing`` were not there or not readable.
+    """
+
+    source: str
+    kernel: str | None
+    page_size: int
+    max_order: int
+    pageblock_order: int
+    zones: tuple[ZoneInfo, ...]
+    runs: pa.Table | None
+    remarks: tuple[Remark, ...]
+    files: tuple[str, ...]
+    missing: tuple[str, ...]
+    seconds_read: float
+
+
+def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | None = None) -> Snapshot:
+    """Read live /proc (None) or a folder of recorded files, each plain or as NAME.zst.
+
+    ``progress(done, total)`` is called with pages while kpageflags is read. Whatever is missing is
+    survived, listed and remarked on. Raises InputError for a path that is no such folder and for a
+    file that is there but cut off, corrupt, malformed or contradicts another.
+    """
+    began = time.perf_counter()
+    return Reader(open_source(path)).read(progress, began)
+
+
+class Reader:
+    """One reading: collects what was found and what has to be said about it."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.files: list[str] = []
+        self.missing: list[str] = []
+        self.remarks: list[Remark] = []
+
+    def note(self, name: str, found: bool) -> None:
+        if found:
+            self.files.append(name)
+            return
+        self.missing.append(name)
+        self.remarks.append(Remark("missing file", f"{name} was not read: {USE_OF_FILE[name]}"))
+
+    def parsed(self, name: str, parse: Callable[[str, str], T]) -> T | None:
+        found = self.source.text(name)
+        self.note(name, found is not None)
+        return None if found is None else parse(*found)
+
+    def words(self, name: str) -> WordReader | None:
+        reader = self.source.words(name)
+        self.note(name, reader is not None)
+        return reader
+
+    def read(self, progress: Callable[[int, int], None] | None, began: float) -> Snapshot:
+        kernel = self.parsed("version", lambda text, _: parse_kernel_version(text))
+        buddy = self.parsed("buddyinfo", parse_buddyinfo) or ()
+        types = self.parsed("pagetypeinfo", parse_pagetypeinfo)
+        all_rows = self.parsed("zoneinfo", parse_zoneinfo) or ()
+        meminfo = self.parsed("meminfo", parse_meminfo) or {}
+        vmstat = self.parsed("vmstat", parse_vmstat) or {}
+        iomem = self.parsed("iomem", parse_iomem)
+        if iomem is None and "iomem" in self.files:
+            self.remarks.append(Remark("iomem", "iomem shows only zero addresses: it was read without root"))
+        rows = [row for row in all_rows if row.spanned]
+        if not all_rows:
+            rows = [ZoneRow(row.node, row.zone) for row in buddy]
+        geometry, guesses = find_geometry(
+            rows, buddy, types, meminfo, iomem, os.sysconf("SC_PAGESIZE") if self.source.live else None
+        )
+        self.remarks += guesses
+        self.remark_on_types(types, rows)
+        self.remark_on_hidden_pages(all_rows, vmstat)
+        counts = {(row.node, row.zone): row.counts for row in buddy}
+        infos = [self.zone_info(row, counts, types) for row in rows]
+        flags = self.words("kpageflags")
+        map_counts = self.words("kpagecount")
+        table: pa.Table | None = None
+        placed = self.can_place(rows)
+        if flags is not None and not placed:
+            self.remarks.append(Remark("zones", "kpageflags cannot be used: no zoneinfo with each zone's start_pfn"))
+        for reader in (flags, map_counts):
+            if reader is not None and (flags is None or not placed):
+                reader.close()
+        if flags is not None and placed:
+            spans = self.own(rows, geometry)
+            ranges = join_ranges(spans)
+            report = scan_files(flags, map_counts, ranges, live=self.source.live, progress=progress)
+            self.remark_on_skew(report)
+            ram = ram_pages(iomem, geometry.page_size)
+            inferred = self.infer(rows, infos, report.runs, spans, geometry, types, ram)
+            infos = [with_types(info, found.block_types) for info, found in zip(infos, inferred, strict=True)]
+            table = runs_table([found.runs for found in inferred])
+        return Snapshot(
+            self.source.name,
+            kernel,
+            geometry.page_size,
+            geometry.max_order,
+            geometry.pageblock_order,
+            tuple(infos),
+            table,
+            tuple(self.remarks),
+            tuple(self.files),
+            tuple(self.missing),
+            time.perf_counter() - began,
+        )
+
+    def zone_info(
+        self,
+        row: ZoneRow,
+        counts: dict[tuple[int, str], tuple[int, ...]],
+        types: PageTypeInfo | None,
+    ) -> ZoneInfo:
+        key = (row.node, row.zone)
+        free = types.free.get(key) if types else None
+        blocks = types.blocks.get(key) if types else None
+        return ZoneInfo(
+            node=row.node,
+            name=row.zone,
+            start_pfn=row.start_pfn or 0,
+            spanned=row.spanned,
+            present=row.present,
+            managed=row.present if row.managed is None else row.managed,
+            free_pages=row.free,
+            free_cma=row.free_cma,
+            wmark_min=row.wmark_min,
+            wmark_low=row.wmark_low,
+            wmark_high=row.wmark_high,
+            protection=row.protection,
+            pcp_count=row.pcp_count,
+            buddy_counts=counts.get(key, ()),
+            free_counts={t: r.counts for t, r in free.items()} if free else None,
+            block_counts=dict(blocks) if blocks else None,
+            block_types=None,
+            blocks_inferred=False,
+        )
+
+    @staticmethod
+    def can_place(rows: Sequence[ZoneRow]) -> bool:
+        """Whether zones are known well enough to place the words of kpageflags."""
+        return bool(rows) and all(row.spanned and row.start_pfn is not None for row in rows)
+
+    def own(self, rows: Sequence[ZoneRow], geometry: Geometry) -> list[Span]:
+        spans, remarks = own_ranges(rows)
+        if remarks and self.source.live:
+            blocks = live_memory_blocks(rows, geometry.page_size)
+            spans, remarks = own_ranges(rows, blocks)
+        self.remarks += remarks
+        return spans
+
+    def infer(
+        self,
+        rows: Sequence[ZoneRow],
+        infos: Sequence[ZoneInfo],
+        runs: PageRuns,
+        spans: Sequence[Span],
+        geometry: Geometry,
+        types: PageTypeInfo | None,
+        ram: Sequence[tuple[int, int]] | None,
+    ) -> list[Inferred]:
+        inferred: list[Inferred] = []
+        for i, (row, info) in enumerate(zip(rows, infos, strict=True)):
+            mine = [clip(runs, span.start, span.end) for span in spans if span.zone == i]
+            facts = ZoneFacts(
+                info.label,
+                info.start_pfn,
+                info.end_pfn,
+                info.present,
+                info.pcp_count,
+                row.cma,
+                geometry.max_order,
+                geometry.pageblock_order,
+                info.buddy_counts,
+                info.block_counts,
+                types.free.get((row.node, row.zone)) if types else None,
+                ram,
+            )
+            found = infer_zone(concat(mine or [runs.take(np.arange(0))]), facts)
+            self.remarks += found.remarks
+            inferred.append(found)
+        return inferred
+
+    def remark_on_types(self, types: PageTypeInfo | None, rows: Sequence[ZoneRow]) -> None:
+        if types is None:
+            return
+        known = {(row.node, row.zone) for row in rows}
+        strange = sorted(set(types.blocks) - known)
+        if strange and known:
+            node, zone = strange[0]
+            raise InputError(
+                f"pagetypeinfo has node {node} zone {zone}, zoneinfo has not; "
+                "the files are not of one machine, record them together"
+            )
+        if types.has_reserve:
+            self.remarks.append(
+                Remark(
+                    "reserve",
+                    "blocks of the old type Reserve are given as HIGHATOMIC (same number)",
+                )
+            )
+        if any(any(row.capped) for zone in types.free.values() for row in zone.values()):
+            self.remarks.append(Remark("pagetypeinfo", "counts above 100000 are capped there: lower bounds"))
+
+    def remark_on_hidden_pages(self, rows: Sequence[ZoneRow], vmstat: dict[str, int]) -> None:
+        """Kinds of pages that exist by the counters and that kpageflags cannot show."""
+        pinned = vmstat.get("nr_foll_pin_acquired", 0) - vmstat.get("nr_foll_pin_released", 0)
+        if pinned > 0:
+            self.remarks.append(Remark("pins", f"vmstat counts {pinned} pins held; /proc does not say on which pages"))
+        zspages = sum(row.counters.get("nr_zspages", 0) for row in rows)
+        if zspages > 0:
+            self.remarks.append(
+                Remark(
+                    "movable drivers",
+                    f"zoneinfo counts {zspages} zsmalloc pages: movable, but they look like kernel pages in kpageflags",
+                )
+            )
+
+    def remark_on_skew(self, report: ScanReport) -> None:
+        if report.nr_skewed:
+            self.remarks.append(
+                Remark(
+                    "skew",
+                    f"{report.nr_skewed} pages of compound pages have an impossible size or place, "
+                    "since memory changed while it was read; they are given as single pages",
+                )
+            )
+        if report.nr_mapcount_skewed:
+            self.remarks.append(
+                Remark(
+                    "skew",
+                    f"{report.nr_mapcount_skewed} pages of {report.nr_words} are mapped in one of "
+                    "kpageflags and kpagecount and not in the other: the files differ in time",
+                    round(1 - report.nr_mapcount_skewed / report.nr_words, 5),
+                )
+            )
+
+
+def with_types(info: ZoneInfo, types: NDArray[np.uint8]) -> ZoneInfo:
+    fields = {**info.__dict__, "block_types": types, "blocks_inferred": True}
+    return ZoneInfo(**fields)
+
+
+def join_ranges(spans: Sequence[Span]) -> list[tuple[int, int]]:
+    """The spans without their owners: ascending ranges that do not touch."""
+    ranges: list[tuple[int, int]] = []
+    for span in spans:
+        if ranges and ranges[-1][1] == span.start:
+            ranges[-1] = (ranges[-1][0], span.end)
+        else:
+            ranges.append((span.start, span.end))
+    return ranges
+
+
+def runs_table(zones: Sequence[PageRuns]) -> pa.Table:
+    """The zones' runs as one Arrow table of RUNS_SCHEMA."""
+    index = np.repeat(np.arange(len(zones), dtype=np.int32), [len(runs) for runs in zones])
+    columns = [
+        index,
+        np.concatenate([runs.start_pfn for runs in zones]).astype(np.uint64),
+        np.concatenate([runs.nr_pages for runs in zones]).astype(np.uint64),
+        np.concatenate([runs.page_class for runs in zones]),
+        np.concatenate([runs.order for runs in zones]),
+        np.concatenate([runs.migratetype for runs in zones]),
+        np.concatenate([runs.flags for runs in zones]),
+    ]
+    return pa.table([pa.array(column) for column in columns], schema=RUNS_SCHEMA)

@@ -1,0 +1,57 @@
+"""Snapshots as zones of the allocator model."""
+
+import numpy as np
+
+from pageblock.errors import InputError
+from pageblock.mm import Zone
+from pageblock.mm.types import PageClass
+
+from .snapshot import Snapshot
+
+__all__ = ["snapshot_zones"]
+
+
+def snapshot_zones(snapshot: Snapshot, release: str) -> list[Zone]:
+    """One model zone for each of the snapshot's, with its pages, free lists and watermarks.
+
+    Free lists are filled in pfn order: /proc does not tell their real order. Raises InputError for
+    a snapshot without runs, and the model's own errors for a geometry that it refuses.
+    """
+    runs = snapshot.runs
+    if runs is None:
+        raise InputError(f"{snapshot.source}: no page is known without kpageflags; record it as root")
+    zone_column = runs["zone"].to_numpy()
+    start = runs["start_pfn"].to_numpy()
+    nr_pages = runs["nr_pages"].to_numpy()
+    page_class = runs["class"].to_numpy()
+    order = runs["order"].to_numpy()
+    migratetype = runs["migratetype"].to_numpy()
+    flags = runs["flags"].to_numpy()
+    zones: list[Zone] = []
+    for i, info in enumerate(snapshot.zones):
+        zone = Zone(
+            info.spanned,
+            release=release,
+            start_pfn=info.start_pfn,
+            max_order=snapshot.max_order,
+            pageblock_order=snapshot.pageblock_order,
+            page_size=snapshot.page_size,
+            populate=False,
+            name=info.label,
+        )
+        first, last = np.searchsorted(zone_column, [i, i + 1])
+        mine = np.arange(first, last)
+        is_free = page_class[mine] == PageClass.FREE
+        used = mine[~is_free & (page_class[mine] != PageClass.HOLE)]
+        free = mine[is_free]
+        zone.load_pageblocks(info.block_types)
+        zone.load_pages(start[used], nr_pages[used], page_class[used], order[used], flags[used])
+        # A free run is a row of blocks of one order.
+        per_run = (nr_pages[free] >> order[free].astype(np.uint64)).astype(np.int64)
+        owner = np.repeat(free, per_run)
+        nth = np.arange(len(owner)) - np.repeat(np.cumsum(per_run) - per_run, per_run)
+        pfn = start[owner] + (nth.astype(np.uint64) << order[owner].astype(np.uint64))
+        zone.load_free(pfn, order[owner], migratetype[owner])
+        zone.set_watermarks(info.wmark_min, info.wmark_low, info.wmark_high, lowmem_reserve=0)
+        zones.append(zone)
+    return zones
