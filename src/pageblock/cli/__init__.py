@@ -39,7 +39,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pageblock")
 def cli() -> None:
-    """Where can this Linux machine still get physically contiguous memory, what would it cost, and what stands in the way?"""
+    """Where can this Linux machine still get contiguous memory, what would it cost, and what stands in the way?"""
 
 
 def main(args: list[str] | None = None) -> int:

@@ -139,7 +139,7 @@ def choose_zones(snapshot: Snapshot, wanted: Sequence[str]) -> list[int]:
 
 
 def free_targets(snapshot: Snapshot, index: int) -> int:
-    """Free pages that a page of this zone may migrate to: its own zone and those below on the node, above their min watermark.
+    """Free pages that a page of this zone may migrate to: its own zone and lower ones, above their min watermarks.
 
     alloc_migration_target asks without __GFP_THISNODE, so other nodes' zones of the same or a lower kind count too
     (mm/migrate.c, 6.1). The lowmem reserve protects lower zones.

@@ -45,9 +45,9 @@ _Words = npt.NDArray[np.int64]
 class Verdicts:
     """Verdicts of one zone, release and size; arrays with one entry a range, ascending.
 
-    ``start_pfn`` uint64; ``verdict`` FREE, MOVABLE, BLOCKED or HOLE; ``cost`` pages to migrate; ``dropped`` clean file pages that
-    would be dropped; ``reasons`` bit set, see ``REASONS``; ``nr_blockers`` pages that isolation refuses (0 where
-    something else blocks); ``blocker_pfn`` the first thing in the way.
+    ``start_pfn`` uint64; ``verdict`` FREE, MOVABLE, BLOCKED or HOLE; ``cost`` pages to migrate; ``dropped`` clean file
+    pages that would be dropped; ``reasons`` bit set, see ``REASONS``; ``nr_blockers`` pages that isolation refuses (0
+    where something else blocks); ``blocker_pfn`` the first thing in the way.
     """
 
     zone: str
@@ -94,6 +94,7 @@ class _Stretches:
         self.first_refused, self.first_stuck = table[:, 4], table[:, 6]
         self.classes = table[:, 5]
         self.in_zone = table[:, 7].astype(np.int64)
+        self.cut_order = table[:, 8]
         self.holes = (self.classes >> np.uint32(PageClass.HOLE) & 1 > 0) | (self.in_zone < unit)
 
     def without_empty(self) -> "_Stretches":
@@ -171,6 +172,13 @@ def judge(zone: Zone, release_name: str, nr_pages: int, free_targets: int | None
             _Sums(types >> np.uint32(bit) & 1).over(iso_first, iso_last) > 0, np.uint32(1 << bit), np.uint32(0)
         )
     stuck = _Sums(pieces.first_stuck != k.NONE).over(first, last) > 0
+    # migration passes over the tails of a compound page that begins before the range; 6.1 has moved it already if it
+    # crosses a pageblock boundary, as every one above pageblock order does here
+    cut = pieces.cut_order[first]
+    passed_over = cut > 0
+    if rules[k.RULE_SCHEME] == k.SCHEME_SINGLE_PAGEBLOCK:
+        passed_over &= cut <= g.pageblock_order
+    stuck |= passed_over
     reasons |= np.where(stuck, np.uint32(1 << NOT_MIGRATABLE), np.uint32(0))
 
     cost = _Sums(pieces.move).over(first, last)

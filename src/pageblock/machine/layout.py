@@ -89,7 +89,7 @@ def find_page_size(
     meminfo: Mapping[str, int],
     iomem: Sequence[IomemEntry] | None,
 ) -> int | None:
-    """System RAM is the present pages of all zones; a huge page is mostly a pageblock; MemTotal about the managed pages.
+    """System RAM is the present pages of all zones; a huge page is mostly a pageblock; MemTotal about the managed ones.
 
     MemTotal comes last: a guest with lazily initialised memory manages only a part of it.
     """

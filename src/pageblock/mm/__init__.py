@@ -4,31 +4,10 @@ The rooms are compiled into one extension (``_core``). Where that could not be b
 plain Python, 25 to 50 times slower; ``COMPILED`` says which, and a warning says it once.
 """
 
+import importlib
 import os
 import warnings
-from typing import Any
-
-if os.environ.get("PAGEBLOCK_UNCOMPILED"):
-    from .model import OPERATION, Zone
-    from .model import restored_zone as _restored_zone
-
-    COMPILED = False
-else:
-    try:
-        from ._core import OPERATION, Zone
-        from ._core import restored_zone as _restored_zone
-
-        COMPILED = True
-    except ImportError:
-        from .model import OPERATION, Zone
-        from .model import restored_zone as _restored_zone
-
-        COMPILED = False
-        warnings.warn(
-            "pageblock runs uncompiled, 25 to 50 times slower: install a C compiler and the Python headers, then make install again",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+from typing import TYPE_CHECKING, Any
 
 from .events import Event
 from .geometry import Geometry
@@ -58,6 +37,30 @@ __all__ = [
 ]
 
 
+def _load_rooms() -> tuple[Any, bool]:
+    """The module that holds Zone, and whether it is compiled."""
+    if not os.environ.get("PAGEBLOCK_UNCOMPILED"):
+        try:
+            return importlib.import_module("._core", __name__), True
+        except ImportError:
+            warnings.warn(
+                "pageblock runs uncompiled, 25 to 50 times slower: install a C compiler and the Python headers, "
+                "then make clean install",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    return importlib.import_module(".model", __name__), False
+
+
+_rooms, COMPILED = _load_rooms()
+
+if TYPE_CHECKING:
+    from .model import OPERATION, Zone
+else:
+    OPERATION, Zone = _rooms.OPERATION, _rooms.Zone
+
+
 def restored_zone(state: dict[str, Any]) -> Zone:
     """The zone of a pickled state, compiled or not."""
-    return _restored_zone(state)
+    zone: Zone = _rooms.restored_zone(state)
+    return zone

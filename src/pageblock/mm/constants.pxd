@@ -119,6 +119,8 @@ cdef enum:
     EV_TAKE = 13
     EV_ISOLATE_MIGRATE = 14
     EVENT_WORDS = 8
+    # words that survey_stretch fills
+    SURVEY_WORDS = 9
     # invariants (invariants.py)
     INV_NONE = 0
     INV_LINKS = 1

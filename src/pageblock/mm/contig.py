@@ -41,7 +41,15 @@ if not cython.compiled:
         undo_isolate_page_range,
         unset_migratetype_isolate,
     )
-    from .zone import ZoneState, compound_head, emit, get_pageblock_migratetype, pageblock_end, pageblock_start
+    from .zone import (
+        ZoneState,
+        compound_head,
+        emit,
+        first_valid_page,
+        get_pageblock_migratetype,
+        pageblock_end,
+        pageblock_start,
+    )
 
 
 @cython.cfunc
@@ -144,10 +152,16 @@ def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.void:
 def restore_types(
     z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar, saved_start: cython.uint
 ) -> cython.void:
-    """Un-isolate the pageblocks of [start, end), each with the type it had (seed, patch 4 as described)."""
+    """Un-isolate the pageblocks of [start, end), each with the type it had (seed, patch 4 as described).
+
+    ``saved[0]`` is the type of the pageblock at ``saved_start``.
+    """
     pfn: cython.uint = start
+    page: cython.uint
     while pfn < end:
-        unset_migratetype_isolate(z, max(pfn, z.zone_start), saved[(pfn - saved_start) >> z.pageblock_order])
+        page = first_valid_page(z, pfn, z.pageblock_nr_pages)
+        if page != NONE:
+            unset_migratetype_isolate(z, page, saved[(pfn - saved_start) >> z.pageblock_order])
         pfn += z.pageblock_nr_pages
 
 
@@ -205,10 +219,11 @@ def alloc_contig_saving_types(
 @cython.exceptval(check=False)
 def restore_isolated(z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar) -> cython.void:
     """Un-isolate what this call isolated; a pageblock that was isolated before stays so."""
-    i: cython.uint
-    for i in range((end - start) >> z.pageblock_order):
-        if saved[i] != ISOLATE:
-            unset_migratetype_isolate(z, max(start + (i << z.pageblock_order), z.zone_start), saved[i])
+    pfn: cython.uint = start
+    while pfn < end:
+        if saved[(pfn - start) >> z.pageblock_order] != ISOLATE:
+            restore_types(z, pfn, pfn + z.pageblock_nr_pages, saved, start)
+        pfn += z.pageblock_nr_pages
 
 
 @cython.cfunc

@@ -45,6 +45,7 @@ if not cython.compiled:
         PG_COMPOUND,
         PG_PINNED,
         RECLAIMABLE,
+        SURVEY_WORDS,
         UNMOVABLE,
     )
     from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
@@ -117,10 +118,10 @@ class Zone(ZoneState):
     (0, 1, 4094)
     """
 
-    geometry_: object
-    release_: object
-    name_: object
-    listener: object
+    geometry_: Any
+    release_: Any
+    name_: Any
+    listener: Any
 
     def __init__(
         self,
@@ -243,11 +244,12 @@ class Zone(ZoneState):
         )
 
     def survey(self, start_pfn: Any, unit: Any, count: Any) -> Any:
-        """What ``count`` stretches of ``unit`` pages from ``start_pfn`` hold: uint32 array of shape (count, 8).
+        """What ``count`` stretches of ``unit`` pages from ``start_pfn`` hold: uint32 array of shape (count, 9).
 
         Columns: free pages; pages to migrate; clean file pages that would be dropped; pages that isolation
-        refuses; the first of those, counted from ``start_pfn`` (2^32-1: none); bit set of their classes; the first page that
-        isolation passes but migration does not, likewise; pages that lie in the zone. A stretch may begin before
+        refuses; the first of those, counted from ``start_pfn`` (2^32-1: none); bit set of their classes; the first
+        page that isolation passes but migration does not, likewise; pages that lie in the zone; order of a movable
+        compound page that begins before the stretch and reaches into it (0: none). A stretch may begin before
         the zone, but not before ``start_pfn`` rounded down to a max order block.
 
         Raises:
@@ -260,7 +262,7 @@ class Zone(ZoneState):
             raise RangeError(
                 f"cannot survey {n} stretches of {size} pages from pfn {start_pfn}: they begin before {self!r}"
             )
-        out = np.zeros((n, 8), np.uint32)
+        out = np.zeros((n, SURVEY_WORDS), np.uint32)
         survey_stretches(self, first, size, n, ptr32(out.reshape(-1)))
         for column in (4, 6):
             out[:, column] = np.where(out[:, column] == NO_PAGE, np.uint32(NO_PAGE), out[:, column] - np.uint32(first))
@@ -392,15 +394,14 @@ class Zone(ZoneState):
         return contig_result(self.base_pfn + pfn, self.base_pfn + pfn + n, events)
 
     def free_contig_range(self, start_pfn: Any, nr_pages: Any) -> None:
-        """Free ``nr_pages`` order-0 pages from ``start_pfn``, ascending. Raises UsageError if one is not such a page."""
+        """Free ``nr_pages`` order-0 pages from ``start_pfn``, ascending. Raises UsageError if one is none."""
         start, end = self.checked_range(start_pfn, int(start_pfn) + self.checked_count(nr_pages))
         pfn: cython.uint
         for pfn in range(start, end):
             self.must_be_allocated(pfn)
             if self.state[pfn] != ALLOC:
-                raise UsageError(
-                    f"pfn {self.base_pfn + pfn} heads a block of order {self.state[pfn] & ORDER_MASK}: free it by itself"
-                )
+                order = self.state[pfn] & ORDER_MASK
+                raise UsageError(f"pfn {self.base_pfn + pfn} heads a block of order {order}: free it by itself")
         self.begin(False)
         free_contig_range(self, start, end)
         self.finish()
@@ -494,7 +495,8 @@ class Zone(ZoneState):
         name, text = INVARIANTS[broken]
         pfn: int | None = self.base_pfn + self.refused_pfn
         if broken == INV_FREE_PAGES:
-            text += f": counted {self.nr_free_pages}, really free {found[0]} (drift {self.nr_free_pages - int(found[0]):+d})"
+            drift = self.nr_free_pages - int(found[0])
+            text += f": counted {self.nr_free_pages}, really free {found[0]} (drift {drift:+d})"
             pfn = None
         elif broken == INV_FREE_CMA:
             text += f": counted {self.nr_free_cma_pages}, really free {found[1]}"
@@ -516,7 +518,8 @@ class Zone(ZoneState):
         array = np.asarray(types)
         if array.shape != (last + 1 - first,) or (array.size and (array.min() < 0 or array.max() >= NR_MIGRATETYPES)):
             raise UsageError(
-                f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: got {array.shape} values"
+                f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: "
+                f"got {array.shape} values"
             )
         self.pageblock_array[first : last + 1] = array
         self.nr_isolate_pageblock = int((array == ISOLATE).sum())
@@ -545,7 +548,8 @@ class Zone(ZoneState):
         if uneven.any():
             i = int(np.argmax(uneven))
             raise UsageError(
-                f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} is no whole number of order-{orders[i]} blocks"
+                f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} is no whole number "
+                f"of order-{orders[i]} blocks"
             )
         if not len(starts):
             return

@@ -411,7 +411,7 @@ def isolate_ascending(
 def start_isolate_page_range(
     z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint
 ) -> cython.int:
-    """Isolate the pageblocks of [start, end), rounded as the release rounds; 0, or -EBUSY with nothing left isolated."""
+    """Isolate the pageblocks of [start, end), rounded as the release rounds; 0, or -EBUSY and nothing stays so."""
     first: cython.uint = isolation_start(z, start)
     stop: cython.uint = min(isolation_end(z, end), z.nr_frames)
     if z.rules[RULE_SCHEME] == SCHEME_SINGLE_PAGEBLOCK:

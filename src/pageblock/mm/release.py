@@ -44,7 +44,7 @@ RULES: tuple[Rule, ...] = (
         {
             k.SCHEME_WHOLE: "it does not cut them: the isolated range must not cross one",
             k.SCHEME_SAVE_TYPES: "isolates the max order window, saves and restores the outer types, cuts free pages",
-            k.SCHEME_SINGLE_PAGEBLOCK: "isolates both boundary pageblocks first, cutting or migrating what crosses them",
+            k.SCHEME_SINGLE_PAGEBLOCK: "isolates both boundary pageblocks first; what crosses them is cut or migrated",
         },
         "mm/page_alloc.c alloc_contig_range (5.15); the seed's patch 4; "
         "mm/page_isolation.c isolate_single_pageblock, b2c9e2fbba32 (5.19)",

@@ -17,6 +17,7 @@ if not cython.compiled:
         PG_CLEAN,
         PG_COMPOUND,
         PG_PINNED,
+        SURVEY_WORDS,
     )
     from .page_isolation import why_unmovable
     from .zone import ZoneState, compound_head
@@ -28,11 +29,12 @@ if not cython.compiled:
 def survey_stretch(
     z: ZoneState, start: cython.uint, end: cython.uint, out: cython.p_uint, at: cython.ulonglong
 ) -> cython.void:
-    """Fill ``out[at:at + 8]`` for the frames [start, end), which may lie partly outside the zone.
+    """Fill ``out[at:at + SURVEY_WORDS]`` for the frames [start, end), which may lie partly outside the zone.
 
     0 free pages; 1 pages to migrate; 2 pages that may be dropped instead; 3 pages that isolation refuses;
     4 first such frame or NONE; 5 bit set of the classes of such pages; 6 first frame that isolation passes but
-    migration does not (pinned), or NONE; 7 frames that are in the zone.
+    migration does not (pinned), or NONE; 7 frames that are in the zone; 8 order of the movable compound page
+    whose head lies before the stretch, so that migration from here would pass over its tails; 0: none.
     """
     pfn: cython.uint = max(start, z.zone_start)
     stop: cython.uint = min(end, z.zone_end)
@@ -41,7 +43,7 @@ def survey_stretch(
     f: cython.uint
     head: cython.uint
     size: cython.uint
-    for i in range(8):
+    for i in range(SURVEY_WORDS):
         out[at + i] = 0
     out[at + 4] = NONE
     out[at + 6] = NONE
@@ -59,6 +61,9 @@ def survey_stretch(
             s = z.state[head]
             if s:
                 size = head + (1 << (s & ORDER_MASK)) - pfn
+            else:
+                # a tail without a reference, of a block that began before: isolation passes it, the final test does not
+                out[at + 6] = pfn
         if size > stop - pfn:
             size = stop - pfn
         if s & (BUDDY | ONPCP):
@@ -72,16 +77,13 @@ def survey_stretch(
                 if out[at + 4] == NONE:
                     out[at + 4] = pfn
             else:
+                if head < start and f & CLASS_MASK != C_HUGETLB:
+                    out[at + 8] = s & ORDER_MASK
                 if f & PG_CLEAN and not f & (PG_PINNED | PG_COMPOUND):
                     out[at + 2] += size
                 else:
                     out[at + 1] += size
-                # migration stops at a pinned or gigantic page, and passes over tails whose head lies before the range
-                if (
-                    f & PG_PINNED
-                    or (f & CLASS_MASK == C_HUGETLB and s & ORDER_MASK > z.max_order)
-                    or (head < start and s & ORDER_MASK <= z.pageblock_order and f & CLASS_MASK != C_HUGETLB)
-                ):
+                if f & PG_PINNED or (f & CLASS_MASK == C_HUGETLB and s & ORDER_MASK > z.max_order):
                     if out[at + 6] == NONE:
                         out[at + 6] = pfn
         pfn += size
@@ -108,7 +110,9 @@ def find_head(z: ZoneState, pfn: cython.uint) -> cython.uint:
 def survey_stretches(
     z: ZoneState, start: cython.uint, unit: cython.uint, n: cython.uint, out: cython.p_uint
 ) -> cython.void:
-    """``survey_stretch`` for n stretches of ``unit`` frames from ``start``; 8 words each."""
+    """``survey_stretch`` for n stretches of ``unit`` frames from ``start``; SURVEY_WORDS words each."""
     i: cython.uint
     for i in range(n):
-        survey_stretch(z, start + i * unit, start + (i + 1) * unit, out, cython.cast(cython.ulonglong, 8) * i)
+        survey_stretch(
+            z, start + i * unit, start + (i + 1) * unit, out, cython.cast(cython.ulonglong, SURVEY_WORDS) * i
+        )

@@ -32,8 +32,8 @@ if not cython.compiled:
 def ptr8(a: Any) -> cython.p_uchar:
     """C pointer to the array's bytes; uncompiled: its memoryview. The caller keeps the array alive."""
     if cython.compiled:
-        v: cython.uchar[::1] = a
-        return cython.address(v[0])
+        v: cython.uchar[::1] = a  # type: ignore[type-arg,valid-type]
+        return cython.address(v[0])  # type: ignore[index]
     return a.data
 
 
@@ -41,8 +41,8 @@ def ptr8(a: Any) -> cython.p_uchar:
 def ptr32(a: Any) -> cython.p_uint:
     """C pointer to the array's 32-bit words; uncompiled: its memoryview."""
     if cython.compiled:
-        v: cython.uint[::1] = a
-        return cython.address(v[0])
+        v: cython.uint[::1] = a  # type: ignore[type-arg,valid-type]
+        return cython.address(v[0])  # type: ignore[index]
     return a.data
 
 
@@ -50,8 +50,8 @@ def ptr32(a: Any) -> cython.p_uint:
 def ptr64(a: Any) -> cython.p_ulonglong:
     """C pointer to the array's 64-bit words; uncompiled: its memoryview."""
     if cython.compiled:
-        v: cython.ulonglong[::1] = a
-        return cython.address(v[0])
+        v: cython.ulonglong[::1] = a  # type: ignore[type-arg,valid-type]
+        return cython.address(v[0])  # type: ignore[index]
     return a.data
 
 
@@ -59,8 +59,8 @@ def ptr64(a: Any) -> cython.p_ulonglong:
 def ptr64s(a: Any) -> cython.p_longlong:
     """C pointer to the array's signed 64-bit words; uncompiled: its memoryview."""
     if cython.compiled:
-        v: cython.longlong[::1] = a
-        return cython.address(v[0])
+        v: cython.longlong[::1] = a  # type: ignore[type-arg,valid-type]
+        return cython.address(v[0])  # type: ignore[index]
     return a.data
 
 
@@ -109,16 +109,16 @@ class ZoneState:
     refused_why: cython.uint
     refused_pfn: cython.uint
 
-    nxt_array: object
-    prv_array: object
-    state_array: object
-    flags_array: object
-    pageblock_array: object
-    nr_free_array: object
-    rules_array: object
-    batch_array: object
-    handles_array: object
-    log_array: object
+    nxt_array: Any
+    prv_array: Any
+    state_array: Any
+    flags_array: Any
+    pageblock_array: Any
+    nr_free_array: Any
+    rules_array: Any
+    batch_array: Any
+    handles_array: Any
+    log_array: Any
 
 
 @cython.cfunc

@@ -25,9 +25,7 @@ def show(report: Report, console: Console) -> None:
         console.print(_table(report))
         for zone_map in report.maps:
             console.print(_map(zone_map, report.page_size))
-        console.print(
-            "one cell = one range of the size named, judged by its own rule:  █ free  ▓ at most a quarter moves  ▒ more moves  ░ blocked"
-        )
+        console.print("█ free   ▓ at most a quarter moves   ▒ more moves   ░ blocked   (a cell is judged as one range)")
         console.print()
         _show_blockers(report, console)
         _show_cheapest(report, console)
@@ -44,7 +42,8 @@ def _headline(report: Report) -> str:
         f"Linux {report.kernel}" if report.kernel else "kernel unknown",
         f"{present / (1 << 30):.1f} GiB",
         f"zones {zones}",
-        f"pageblock {size_name(1 << report.pageblock_order, report.page_size)}, max order block {size_name(1 << report.max_order, report.page_size)}",
+        f"pageblock {size_name(1 << report.pageblock_order, report.page_size)}",
+        f"max order block {size_name(1 << report.max_order, report.page_size)}",
         f"read {report.seconds_read:.1f} s, judged {report.seconds_judged:.2f} s",
     ]
     if report.confidence is not None:
@@ -71,6 +70,10 @@ def _answer(report: Report) -> Text:
         else:
             parts.append(f"NO for {name}: no zone holds an aligned range")
     return Text(f"Release {release}: " + " · ".join(parts), style="bold")
+
+
+def _ranges(count: int) -> str:
+    return f"{count:,} range" if count == 1 else f"{count:,} ranges"
 
 
 def _mib(pages: int, page_size: int) -> str:
@@ -130,12 +133,16 @@ def _show_blockers(report: Report, console: Console) -> None:
             continue
         console.print(
             Text(
-                f"What blocks {size_name(row.nr_pages, report.page_size)} (release {row.release}, {row.blocked:,} ranges)",
+                f"What blocks {size_name(row.nr_pages, report.page_size)} "
+                f"(release {row.release}, {_ranges(row.blocked)})",
                 style="bold",
             )
         )
         for blocker in row.blockers:
-            line = f"  {blocker.reason}: {blocker.ranges:,} ranges, {blocker.alone:,} by itself; for example pfn {blocker.example_pfn:#x}"
+            line = (
+                f"  {blocker.reason}: in {_ranges(blocker.ranges)}, the only reason in {blocker.alone:,}; "
+                f"e.g. pfn {blocker.example_pfn:#x}"
+            )
             if blocker.example_alone is not None:
                 start, end = blocker.example_alone
                 line += f"; {blocker.alone_by_one_page:,} by one page alone, as [{start:#x}, {end:#x})"
@@ -172,8 +179,9 @@ def _show_bounds(report: Report, console: Console) -> None:
 
 
 def _show_remarks(report: Report, console: Console) -> None:
-    if report.remarks:
+    doubts = [remark for remark in report.remarks if remark.certain is None or remark.certain < 1]
+    if doubts:
         console.print(Text("What is not certain", style="bold"))
-    for remark in report.remarks:
+    for remark in doubts:
         sure = "" if remark.certain is None else f" ({remark.certain:.0%} sure)"
         console.print(f"  {remark.topic}: {remark.text}{sure}", soft_wrap=True, highlight=False)

@@ -1,0 +1,135 @@
+"""Every refused call says what was wrong in one line and leaves the zone as it was."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pageblock import (
+    OPERATION,
+    GeometryError,
+    Migratetype,
+    PageblockError,
+    PageClass,
+    RangeError,
+    ReleaseError,
+    UsageError,
+    Zone,
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"nr_pages": 0}, "nr_pages is 0"),
+        ({"nr_pages": -5}, "nr_pages is -5"),
+        ({"nr_pages": 1 << 40}, "nr_pages is"),
+        ({"nr_pages": 2.5}, "must be a whole number, not 2.5"),
+        ({"nr_pages": "4096"}, "must be a whole number, not '4096'"),
+        ({"nr_pages": 4096, "start_pfn": -1}, "start_pfn is -1"),
+        ({"nr_pages": 4096, "max_order": 99}, "max_order is 99"),
+        ({"nr_pages": 4096, "pageblock_order": -1}, "pageblock_order is -1"),
+        ({"nr_pages": 4096, "max_order": 8}, "pageblock_order 9 exceeds max_order 8, which release 6.1 forbids"),
+        ({"nr_pages": 4096, "page_size": 5000}, "page_size is 5000 bytes: it must be a power of two"),
+        ({"nr_pages": 4096, "section_size": 1 << 21}, "MAX_ORDER + PAGE_SHIFT must not exceed SECTION_SIZE_BITS"),
+        ({"nr_pages": 4096, "section_size": 12345}, "section_size is 12345"),
+    ],
+)
+def test_an_inconsistent_geometry_names_the_rule(arguments: dict[str, object], says: str) -> None:
+    with pytest.raises(GeometryError) as refused:
+        Zone(**arguments)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"nr_pages": 1},
+        {"nr_pages": 1000, "start_pfn": 77},
+        {"nr_pages": 8192, "max_order": 13, "pageblock_order": 13, "page_size": 65536, "section_size": 1 << 29},
+        {"nr_pages": 64, "max_order": 0, "pageblock_order": 0},
+        {"nr_pages": 4096, "release": "5.15", "max_order": 8, "pageblock_order": 10},
+    ],
+)
+def test_any_consistent_geometry_works(arguments: dict[str, object]) -> None:
+    zone = Zone(**arguments)
+    zone.check()
+    assert zone.nr_free_pages == arguments["nr_pages"]
+    pfns = [zone.alloc(0) for _ in range(zone.nr_free_pages)]
+    assert sorted(pfns) == list(range(zone.start_pfn, zone.end_pfn))
+    for pfn in pfns:
+        zone.free(pfn)
+    zone.check()
+
+
+@pytest.mark.parametrize("name", ["", "7.0", "seed-p9", "seed-p2", "6.1+p3", "5.15-", "SEED"])
+def test_an_unknown_release_or_switch_is_named(name: str) -> None:
+    with pytest.raises(ReleaseError) as refused:
+        Zone(64, name)
+    assert repr(name) in str(refused.value)
+
+
+def prepared() -> tuple[Zone, int]:
+    """A zone with an order-3 block at the pfn returned."""
+    zone = Zone(4096, start_pfn=8192)
+    return zone, zone.alloc(3, Migratetype.UNMOVABLE)
+
+
+CALLS: dict[str, tuple[Callable[[Zone, int], object], type[PageblockError], str]] = {
+    "free twice": (lambda z, pfn: z.free(z.end_pfn - 1), UsageError, "double free"),
+    "free inside a block": (lambda z, pfn: z.free(pfn + 1), UsageError, "inside an allocated block"),
+    "free outside": (lambda z, pfn: z.free(1), RangeError, "pfn 1 is outside zone [8192, 12288)"),
+    "empty range": (lambda z, pfn: z.alloc_contig_range(9000, 9000), RangeError, "start must be below end"),
+    "reversed range": (lambda z, pfn: z.alloc_contig_range(9001, 9000), RangeError, "start must be below end"),
+    "range outside": (lambda z, pfn: z.alloc_contig_range(8000, 8500), RangeError, "outside"),
+    "range past the end": (lambda z, pfn: z.alloc_contig_range(12000, 12289), RangeError, "outside"),
+    "contig type": (lambda z, pfn: z.alloc_contig_range(9000, 9001, 0), UsageError, "MOVABLE or CMA, not UNMOVABLE"),
+    "order": (lambda z, pfn: z.alloc(11), UsageError, "orders 0 to 10"),
+    "negative order": (lambda z, pfn: z.alloc(-1), UsageError, "orders 0 to 10"),
+    "order is no number": (lambda z, pfn: z.alloc("3"), UsageError, "whole number"),
+    "migratetype": (lambda z, pfn: z.alloc(0, Migratetype.CMA), UsageError, "UNMOVABLE, MOVABLE, RECLAIMABLE"),
+    "class": (lambda z, pfn: z.alloc(0, 1, PageClass.HOLE), UsageError, "page_class is 13"),
+    "lru order": (lambda z, pfn: z.alloc(1, 1, PageClass.ANON), UsageError, "PageClass.THP"),
+    "owner": (lambda z, pfn: z.alloc(owner=-1), UsageError, "owner is -1"),
+    "contig pages": (lambda z, pfn: z.alloc_contig_pages(3), RangeError, "power of two"),
+    "contig pages size": (lambda z, pfn: z.alloc_contig_pages(8192), RangeError, "4096 pages"),
+    "free contig of a block": (lambda z, pfn: z.free_contig_range(pfn, 8), UsageError, "heads a block of order 3"),
+    "free contig of free pages": (lambda z, pfn: z.free_contig_range(pfn + 8, 8), UsageError, "double free"),
+    "cma": (lambda z, pfn: z.init_cma_reserved_pageblock(8192), UsageError, "not reserved"),
+    "cma alignment": (lambda z, pfn: z.init_cma_reserved_pageblock(8193), RangeError, "align it"),
+    "ops type": (lambda z, pfn: z.run([1, 2]), UsageError, "OPERATION"),
+    "handles type": (lambda z, pfn: z.run(np.zeros(1, OPERATION), [0]), UsageError, "handles"),
+    "ops": (lambda z, pfn: z.run(np.zeros(2, OPERATION)), UsageError, "operation 0 is malformed"),
+    "load over free": (lambda z, pfn: z.load_pages([9216], [1], [1], [0], [0]), UsageError, "are free"),
+    "load outside": (lambda z, pfn: z.load_pages([9], [1], [1], [0], [0]), RangeError, "leaves"),
+    "load lengths": (lambda z, pfn: z.load_pages([9, 10], [1], [1], [0], [0]), UsageError, "different shapes"),
+    "load free over used": (lambda z, pfn: z.load_free([pfn], [0], [1]), UsageError, "in use or free"),
+    "load free misaligned": (lambda z, pfn: z.load_free([pfn + 1], [1], [1]), RangeError, "does not fit"),
+    "pageblocks": (lambda z, pfn: z.load_pageblocks([1]), UsageError, "8 pageblocks"),
+    "page": (lambda z, pfn: z.page(-1), RangeError, "outside"),
+    "watermark": (lambda z, pfn: z.set_watermarks(-1, 0), UsageError, "negative"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_refused_call_is_one_line_and_changes_nothing(name: str) -> None:
+    zone, pfn = prepared()
+    before = zone.copy()
+    call, kind, says = CALLS[name]
+    with pytest.raises(PageblockError) as refused:
+        call(zone, pfn)
+    assert type(refused.value) is kind
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert zone == before
+    zone.check()
+
+
+def test_out_of_memory_is_said_with_the_figures() -> None:
+    zone = Zone(16, max_order=2, pageblock_order=2)
+    zone.set_watermarks(10, 12)
+    for _ in range(6):
+        zone.alloc(0)
+    with pytest.raises(PageblockError, match="10 pages free, min watermark 10"):
+        zone.alloc(0)
