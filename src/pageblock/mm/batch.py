@@ -12,13 +12,16 @@ if not cython.compiled:
         NONE,
         OFFNODE,
         OP_ALLOC,
+        OP_ALLOC_ATOMIC,
         OP_CONTIG,
         OP_FREE,
         OP_FREE_CONTIG,
+        REQUEST_ATOMIC,
+        REQUEST_NORMAL,
     )
-    from .contig import alloc_contig_range, free_contig_range
-    from .page_alloc import alloc_pages, free_pages
     from .zone import ZoneState
+    from .gfp import alloc_pages, free_pages
+    from .contig import alloc_contig_range, free_contig_range
 
 
 @cython.cfunc
@@ -36,11 +39,11 @@ def operations_error(
     for i in range(n):
         word = ops[2 * i]
         op = word & 0xFF
-        if op < OP_ALLOC or op > OP_FREE_CONTIG or (word >> 32) >= handles:
+        if op < OP_ALLOC or op > OP_ALLOC_ATOMIC or (word >> 32) >= handles:
             return i
-        if op == OP_ALLOC and ((word >> 8 & 0xFF) > z.max_order or (word >> 16 & 0xFF) > 2):
+        if (op == OP_ALLOC or op == OP_ALLOC_ATOMIC) and ((word >> 8 & 0xFF) > z.max_order or (word >> 16 & 0xFF) > 2):
             return i
-        if op >= OP_CONTIG:
+        if op == OP_CONTIG or op == OP_FREE_CONTIG:
             start = ops[2 * i + 1] & NONE
             nr = ops[2 * i + 1] >> 32
             if nr == 0 or start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
@@ -83,16 +86,18 @@ def run_operations(
     handle: cython.uint
     pfn: cython.uint
     start: cython.uint
+    request: cython.uint
     result: cython.longlong
     for i in range(n):
         word = ops[2 * i]
         op = word & 0xFF
         handle = word >> 32
-        if op == OP_ALLOC:
+        if op == OP_ALLOC or op == OP_ALLOC_ATOMIC:
             if z.handles[handle] != NONE:
                 results[i] = -EEXIST
                 continue
-            pfn = alloc_pages(z, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24 & 0xFF, handle, z.wmark_min)
+            request = REQUEST_ATOMIC if op == OP_ALLOC_ATOMIC else REQUEST_NORMAL
+            pfn = alloc_pages(z, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24 & 0xFF, handle, request)
             z.handles[handle] = pfn
             result = pfn
             if pfn == NONE:

@@ -49,8 +49,13 @@ cdef enum:
     # COMPACT_CLUSTER_MAX: pages isolated before they are migrated (include/linux/swap.h)
     COMPACT_CLUSTER_MAX = 32
     # allocation flags (mm/internal.h)
-    ALLOC_NOFRAGMENT = 0x100
+    ALLOC_OOM = 0x08
+    ALLOC_NON_BLOCK = 0x10
+    ALLOC_MIN_RESERVE = 0x20
     ALLOC_CMA = 0x80
+    ALLOC_NOFRAGMENT = 0x100
+    ALLOC_HIGHATOMIC = 0x200
+    ALLOC_RESERVES = 0x238
     # isolation flags (include/linux/page-isolation.h)
     MEMORY_OFFLINE = 1
     REPORT_FAILURE = 2
@@ -61,7 +66,18 @@ cdef enum:
     RULE_SPAN = 3
     RULE_FAILED_ISOLATION = 4
     RULE_UNSET_BUDDY = 5
-    NR_RULES = 6
+    RULE_MERGED_TYPES = 6
+    RULE_FREE_LARGE = 7
+    RULE_FALLBACK = 8
+    RULE_BLOCK_MOVE = 9
+    RULE_HIGHATOMIC_CAP = 10
+    RULE_HIGHATOMIC_MARK = 11
+    RULE_PCP_TUNING = 12
+    RULE_PCP_BULK = 13
+    RULE_PCP_TYPE = 14
+    RULE_PCP_THP = 15
+    RULE_BULK_COUNT = 16
+    NR_RULES = 17
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -70,6 +86,7 @@ cdef enum:
     SCHEME_WHOLE = 0
     SCHEME_SAVE_TYPES = 1
     SCHEME_SINGLE_PAGEBLOCK = 2
+    SCHEME_HYGIENIC = 3
     # values of RULE_CHECK_SCOPE
     SCOPE_PAGEBLOCK = 0
     SCOPE_REQUEST = 1
@@ -82,6 +99,55 @@ cdef enum:
     # values of RULE_UNSET_BUDDY
     UNSET_ANY_BUDDY = 0
     UNSET_FREE_BUDDY = 1
+    # values of RULE_MERGED_TYPES
+    MERGED_KEEP = 0
+    MERGED_RETYPE = 1
+    # values of RULE_FREE_LARGE
+    LARGE_WHOLE = 0
+    LARGE_BY_PAGEBLOCK = 1
+    # values of RULE_FALLBACK
+    FALLBACK_LARGEST = 0
+    FALLBACK_CLAIM = 1
+    # values of RULE_BLOCK_MOVE
+    MOVE_HEADS = 0
+    MOVE_SPLITS = 1
+    # values of RULE_HIGHATOMIC_CAP
+    CAP_PLUS_PAGEBLOCK = 0
+    CAP_ROUNDED_UP = 1
+    # values of RULE_HIGHATOMIC_MARK
+    MARK_RESERVED = 0
+    MARK_FREE = 1
+    # values of RULE_PCP_TUNING
+    TUNING_FREE_FACTOR = 0
+    TUNING_FREE_HIGH = 1
+    TUNING_AUTO = 2
+    # values of RULE_PCP_BULK
+    BULK_ROUND_ROBIN = 0
+    BULK_LIST_BY_LIST = 1
+    # values of RULE_PCP_TYPE
+    TYPE_SAMPLED = 0
+    TYPE_CURRENT = 1
+    # values of RULE_PCP_THP
+    THP_BY_TYPE = 0
+    THP_MOVABLE_OR_NOT = 1
+    # values of RULE_BULK_COUNT
+    COUNT_AT_END = 0
+    COUNT_EACH = 1
+    # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
+    NR_PCP_LISTS = 15
+    PCP_BATCH_SCALE_MAX = 5
+    PAGE_ALLOC_COSTLY_ORDER = 3
+    PCPF_PREV_FREE_HIGH_ORDER = 1
+    PCPF_FREE_HIGH_BATCH = 2
+    # modes of __rmqueue (6.12, enum rmqueue_mode)
+    RMQUEUE_NORMAL = 0
+    RMQUEUE_CMA = 1
+    RMQUEUE_CLAIM = 2
+    RMQUEUE_STEAL = 3
+    # who asks for a page (gfp.py)
+    REQUEST_NORMAL = 0
+    REQUEST_ATOMIC = 1
+    REQUEST_TARGET = 2
     # steps of alloc_contig_range that can refuse
     STEP_NONE = 0
     STEP_ISOLATE = 1
@@ -102,7 +168,7 @@ cdef enum:
     WHY_BUSY = 10
     WHY_NOT_ISOLATED = 11
     WHY_SIGNAL = 12
-    NR_WHY = 13
+    WHY_ZONE_EDGE = 13
     # events of the log (events.py)
     EV_ALLOC = 1
     EV_FREE = 2
@@ -118,6 +184,7 @@ cdef enum:
     EV_UNMOVABLE = 12
     EV_TAKE = 13
     EV_ISOLATE_MIGRATE = 14
+    EV_PCPU_DRAIN = 15
     EVENT_WORDS = 8
     # words that survey_stretch fills
     SURVEY_WORDS = 9
@@ -134,8 +201,11 @@ cdef enum:
     INV_ISOLATE_COUNT = 9
     INV_FREE_PAGES = 10
     INV_FREE_CMA = 11
+    INV_HYGIENE = 12
+    INV_PCP = 13
     # operations of Zone.run() (operations.py)
     OP_ALLOC = 1
     OP_FREE = 2
     OP_CONTIG = 3
     OP_FREE_CONTIG = 4
+    OP_ALLOC_ATOMIC = 5

@@ -9,13 +9,11 @@ import cython
 if not cython.compiled:
     from .constants import (
         ALLOC,
-        BUDDY,
+        CLASS_MASK,
         C_HOLE,
         C_HUGETLB,
         C_RESERVED,
-        CLASS_MASK,
         EBUSY,
-        ENOMEM,
         EV_SPLIT,
         EV_TAKE,
         FAILED_UNDOES,
@@ -29,18 +27,6 @@ if not cython.compiled:
         SCHEME_SAVE_TYPES,
         SCOPE_REQUEST,
     )
-    from .freelist import add_to_free_list, del_page_from_free_list
-    from .migrate import _alloc_contig_migrate_range
-    from .page_alloc import _free_one_page, free_pages
-    from .page_isolation import (
-        isolate_ascending,
-        isolation_end,
-        isolation_start,
-        start_isolate_page_range,
-        test_pages_isolated,
-        undo_isolate_page_range,
-        unset_migratetype_isolate,
-    )
     from .zone import (
         ZoneState,
         compound_head,
@@ -50,23 +36,20 @@ if not cython.compiled:
         pageblock_end,
         pageblock_start,
     )
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def find_outer_start(z: ZoneState, start: cython.uint) -> cython.uint:
-    """Head of the free page that covers ``start``, or ``start`` itself (alloc_contig_range, 6.1)."""
-    outer: cython.uint = start
-    order: cython.uint = 0
-    while not z.state[outer] & BUDDY:
-        order += 1
-        if order > z.max_order:
-            return start
-        outer = outer >> order << order
-    if outer != start and outer + (1 << (z.state[outer] & ORDER_MASK)) <= start:
-        return start
-    return outer
+    from .freelist import add_to_free_list, del_page_from_free_list
+    from .page_alloc import find_large_buddy
+    from .pcplist import drain_all_pages
+    from .gfp import free_frames, free_pages
+    from .migrate import _alloc_contig_migrate_range
+    from .page_isolation import (
+        isolate_ascending,
+        isolation_end,
+        isolation_start,
+        start_isolate_page_range,
+        test_pages_isolated,
+        undo_isolate_page_range,
+        unset_migratetype_isolate,
+    )
 
 
 @cython.cfunc
@@ -93,7 +76,7 @@ def give_back(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void
     """Free taken pages outside the request one by one, under their pageblock's type (free_contig_range)."""
     pfn: cython.uint
     for pfn in range(start, end):
-        _free_one_page(z, pfn, 0, get_pageblock_migratetype(z, pfn), False)
+        free_frames(z, pfn, 0)
 
 
 @cython.cfunc
@@ -104,7 +87,7 @@ def take_range(
 ) -> cython.int:
     """Test [start, end), take it as order-0 pages, give back what lies outside; 0 or -EBUSY (6.1)."""
     pfn: cython.uint
-    outer_start: cython.uint = find_outer_start(z, start)
+    outer_start: cython.uint = find_large_buddy(z, start)
     outer_end: cython.uint
     if test_pages_isolated(z, outer_start, end, 0):
         return -EBUSY
@@ -133,7 +116,7 @@ def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.void:
     pfn: cython.uint
     if boundary >= z.zone_end:
         return
-    head = find_outer_start(z, boundary)
+    head = find_large_buddy(z, boundary)
     if head == boundary:
         return
     order = z.state[head] & ORDER_MASK
@@ -196,6 +179,7 @@ def alloc_contig_saving_types(
         z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, False
     )
     if rc == 0:
+        drain_all_pages(z)
         rc = _alloc_contig_migrate_range(z, start, end)
         if rc == -EBUSY:
             rc = 0
@@ -240,7 +224,8 @@ def alloc_contig_isolating(
     if rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES:
         return rc
     if rc == 0:
-        # the kernel drains the per-cpu lists here, so that their pages reach the ISOLATE lists
+        # pages of isolated pageblocks leave the per-cpu lists for the ISOLATE lists
+        drain_all_pages(z)
         rc = _alloc_contig_migrate_range(z, start, end)
         if rc == 0 or rc == -EBUSY:
             rc = take_range(z, start, end, flags, owner)

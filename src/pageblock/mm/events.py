@@ -53,6 +53,7 @@ _EVENTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "isolate_freepages_range",
         ("start_pfn", "end_pfn", "outer_start_pfn", "outer_end_pfn"),
     ),
+    k.EV_PCPU_DRAIN: ("kmem:mm_page_pcpu_drain", ("pfn", "order", "migratetype")),
     k.EV_ISOLATE_MIGRATE: (
         "compaction:mm_compaction_isolate_migratepages",
         ("start_pfn", "end_pfn", "nr_taken"),

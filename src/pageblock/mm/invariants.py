@@ -15,23 +15,30 @@ if not cython.compiled:
         INV_FREE_BLOCK,
         INV_FREE_CMA,
         INV_FREE_PAGES,
-        INV_ISOLATE_COUNT,
+        INV_HYGIENE,
         INV_ISOLATED_LIST,
+        INV_ISOLATE_COUNT,
         INV_LINKS,
         INV_LISTED,
         INV_NONE,
         INV_NR_FREE,
         INV_ONE_STATE,
+        INV_PCP,
         INV_ZONE_END,
         ISOLATE,
         MERGE_ANY,
         MERGE_MERGEABLE,
+        MOVE_SPLITS,
         NR_MIGRATETYPES,
+        NR_PCP_LISTS,
+        ONPCP,
         ORDER_MASK,
+        RULE_BLOCK_MOVE,
         RULE_MERGE,
     )
-    from .page_alloc import migratetype_is_mergeable, page_is_buddy
     from .zone import ZoneState, get_pageblock_migratetype, list_head
+    from .page_alloc import migratetype_is_mergeable, page_is_buddy
+    from .pcplist import pcp_head, pindex_to_order
 
 
 @cython.cfunc
@@ -41,6 +48,44 @@ def broken(z: ZoneState, invariant: cython.uint, pfn: cython.uint) -> cython.uin
     """Note where, return which."""
     z.refused_pfn = pfn
     return invariant
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def list_is_hygienic(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint) -> cython.bint:
+    """Whether all pageblocks that a free block covers have the type of its list (promised since 6.10)."""
+    end: cython.uint = pfn + (1 << order)
+    while pfn < end:
+        if get_pageblock_migratetype(z, pfn) != mt:
+            return False
+        pfn += z.pageblock_nr_pages
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def check_pcp(z: ZoneState) -> cython.uint:
+    """The per-cpu lists: links agree, each entry is a page of the list's order, their count is right."""
+    pindex: cython.uint
+    head: cython.uint
+    before: cython.uint
+    pfn: cython.uint
+    pages: cython.longlong = 0
+    for pindex in range(NR_PCP_LISTS):
+        head = pcp_head(z, pindex)
+        before = head
+        pfn = z.nxt[head]
+        while pfn != head:
+            if pfn >= z.nr_frames or z.prv[pfn] != before or z.state[pfn] != (ONPCP | pindex_to_order(z, pindex)):
+                return broken(z, INV_PCP, min(pfn, before))
+            pages += 1 << pindex_to_order(z, pindex)
+            if pages > z.nr_frames:
+                return broken(z, INV_PCP, pfn)
+            before = pfn
+            pfn = z.nxt[pfn]
+    return INV_NONE if pages == z.pcp_count else broken(z, INV_PCP, z.zone_start)
 
 
 @cython.cfunc
@@ -62,6 +107,8 @@ def check_list(z: ZoneState, order: cython.uint, mt: cython.uint, found: cython.
             return broken(z, INV_FREE_BLOCK, pfn)
         if (get_pageblock_migratetype(z, pfn) == ISOLATE) != (mt == ISOLATE):
             return broken(z, INV_ISOLATED_LIST, pfn)
+        if z.rules[RULE_BLOCK_MOVE] == MOVE_SPLITS and not list_is_hygienic(z, pfn, order, mt):
+            return broken(z, INV_HYGIENE, pfn)
         found[order] += 1
         steps += 1
         before = pfn
@@ -184,6 +231,9 @@ def check_zone(z: ZoneState, found: cython.p_ulonglong) -> cython.uint:
         if found[order] != z.nr_free[order]:
             return broken(z, INV_NR_FREE, order)
         listed += found[order]
+    invariant = check_pcp(z)
+    if invariant:
+        return invariant
     invariant = check_frames(z, found, listed)
     if invariant:
         return invariant

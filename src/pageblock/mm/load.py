@@ -4,9 +4,9 @@ import cython
 
 if not cython.compiled:
     from .constants import ALLOC, BUDDY, C_HOLE, ISOLATE
+    from .zone import ZoneState
     from .freelist import add_to_free_list_tail
     from .page_alloc import mod_zone_freepage_state
-    from .zone import ZoneState
 
 
 @cython.cfunc

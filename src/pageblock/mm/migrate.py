@@ -10,13 +10,13 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         BUDDY,
+        CLASS_MASK,
+        COMPACT_CLUSTER_MAX,
         C_ANON,
         C_FILE,
         C_HUGETLB,
         C_MOVABLE_OPS,
         C_THP,
-        CLASS_MASK,
-        COMPACT_CLUSTER_MAX,
         EBUSY,
         EINTR,
         ENOMEM,
@@ -32,6 +32,7 @@ if not cython.compiled:
         PG_CLEAN,
         PG_COMPOUND,
         PG_PINNED,
+        REQUEST_TARGET,
         STEP_MIGRATE,
         STEP_SIGNAL,
         WHY_BUSY,
@@ -39,8 +40,8 @@ if not cython.compiled:
         WHY_NO_TARGET,
         WHY_SIGNAL,
     )
-    from .page_alloc import alloc_pages, free_pages
     from .zone import ZoneState, compound_head, emit, pageblock_end, refuse
+    from .gfp import alloc_pages, free_pages
 
 
 @cython.cfunc
@@ -114,10 +115,7 @@ def alloc_migration_target(z: ZoneState, src: cython.uint) -> cython.uint:
     or, where there is none, the request goes on to the min watermark.
     """
     order: cython.uint = z.state[src] & ORDER_MASK
-    dst: cython.uint = alloc_pages(z, order, MOVABLE, z.flags[src], z.nxt[src], z.wmark_low)
-    if dst == NONE and not z.targets_may_spill:
-        dst = alloc_pages(z, order, MOVABLE, z.flags[src], z.nxt[src], z.wmark_min)
-    return dst
+    return alloc_pages(z, order, MOVABLE, z.flags[src], z.nxt[src], REQUEST_TARGET)
 
 
 @cython.cfunc

@@ -17,10 +17,11 @@ from pageblock.mm.results import INVARIANTS, STEPS, WHYS, ContigRange, Page, con
 from pageblock.mm.types import Migratetype, PageClass, PageFlag
 
 if not cython.compiled:
-    from .batch import operations_error, run_operations
     from .constants import (
         ALLOC,
         BUDDY,
+        CLASS_MASK,
+        CMA,
         C_ANON,
         C_COMPOUND,
         C_FREE,
@@ -31,48 +32,44 @@ if not cython.compiled:
         C_RESERVED,
         C_SLAB,
         C_THP,
-        CLASS_MASK,
-        CMA,
         EVENT_WORDS,
+        HIGHATOMIC,
         INV_FREE_CMA,
         INV_FREE_PAGES,
         ISOLATE,
         MOVABLE,
         NONE,
         NR_MIGRATETYPES,
+        NR_PCP_LISTS,
+        ONPCP,
         ORDER_MASK,
         PG_CLEAN,
         PG_COMPOUND,
         PG_PINNED,
         RECLAIMABLE,
+        REQUEST_ATOMIC,
+        REQUEST_NORMAL,
         SURVEY_WORDS,
         UNMOVABLE,
     )
-    from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
-    from .freelist import add_to_free_list_tail
-    from .invariants import check_zone
-    from .page_alloc import _free_one_page, alloc_pages, free_core, free_pages, mod_zone_freepage_state
+    from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr32, ptr64, ptr64s, ptr8, zone_bind, zone_init
+    from .freelist import list_insert
+    from .page_alloc import _free_one_page
+    from .pcplist import drain_all_pages, pcp_head, pindex_to_order
+    from .gfp import alloc_pages, free_core, free_pages, unreserve_highatomic_pageblock
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
-    from .load import place_free_blocks, place_runs
+    from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
+    from .batch import operations_error, run_operations
+    from .invariants import broken, check_zone
     from .survey import find_head, survey_stretches
-    from .zone import (
-        ZoneState,
-        get_pageblock_migratetype,
-        list_head,
-        ptr8,
-        ptr32,
-        ptr64,
-        ptr64s,
-        zone_bind,
-        zone_init,
-        zone_spans,
-    )
+    from .load import place_free_blocks, place_runs
 
 
 #: No page, no handle; as Python sees it (the core's NONE is a C constant).
 NO_PAGE = 0xFFFFFFFF
 
-#: One operation of ``Zone.run``. ``op``: 1 allocate, 2 free, 3 alloc_contig_range, 4 free_contig_range;
+#: One operation of ``Zone.run``. ``op``: 1 allocate, 2 free, 3 alloc_contig_range, 4 free_contig_range,
+#: 5 allocate as GFP_ATOMIC;
 #: ``flags``: page class and flags of what is allocated; ``handle``: index of the owner handle;
 #: ``start``: first page, counted from the zone's first; ``nr``: pages. Both only for contig operations.
 OPERATION = np.dtype(
@@ -192,7 +189,10 @@ class Zone(ZoneState):
         """Pfns of one free list, head first: uint64 array."""
         o = self.checked_order(order)
         mt = self.checked_migratetype(migratetype, NR_MIGRATETYPES)
-        head: cython.uint = list_head(self, o, mt)
+        return self.listed(list_head(self, o, mt))
+
+    def listed(self, head: cython.uint) -> Any:
+        """Pfns of the list with this head, in order."""
         pfn: cython.uint = self.nxt[head]
         found = []
         while pfn != head:
@@ -230,6 +230,8 @@ class Zone(ZoneState):
         flags = self.flags[head]
         allocated = bool(s & ALLOC)
         page_class = PageClass(flags & CLASS_MASK) if allocated else PageClass.FREE
+        if s & ONPCP:
+            page_class = PageClass.PCP
         if s == 0:
             # a tail of an allocated block that is not compound: no reference, no flag of its own
             page_class = PageClass.KERNEL
@@ -280,6 +282,7 @@ class Zone(ZoneState):
         pinned: Any = False,
         clean: Any = False,
         owner: Any = 0,
+        atomic: Any = False,
     ) -> int:
         """Allocate a block of 2^order pages; its pfn.
 
@@ -292,6 +295,7 @@ class Zone(ZoneState):
             pinned: references beyond its mappings; isolation passes it, migration does not.
             clean: a clean file page, dropped instead of migrated.
             owner: handle that migration carries along, 0 to 2^32-3.
+            atomic: GFP_ATOMIC: may go into the reserves, and above order 0 sets a pageblock apart for its like.
 
         Raises:
             OutOfMemoryError: no free block above the min watermark.
@@ -301,7 +305,9 @@ class Zone(ZoneState):
         mt = self.checked_migratetype(migratetype, RECLAIMABLE + 1)
         flags = page_flags(o, mt, page_class, compound, pinned, clean)
         self.begin(False)
-        pfn: cython.uint = alloc_pages(self, o, mt, flags, self.checked_owner(owner), self.wmark_min)
+        pfn: cython.uint = alloc_pages(
+            self, o, mt, flags, self.checked_owner(owner), REQUEST_ATOMIC if atomic else REQUEST_NORMAL
+        )
         self.finish()
         if pfn == NONE:
             raise OutOfMemoryError(
@@ -590,12 +596,111 @@ class Zone(ZoneState):
         if bad >= 0:
             raise UsageError(f"a page of the free block at pfn {starts[bad] + self.base_pfn} is in use or free already")
 
-    def set_watermarks(self, wmark_min: Any, wmark_low: Any, wmark_high: Any = 0, *, lowmem_reserve: Any = 0) -> None:
-        """Watermarks and lowmem reserve in pages. Allocation keeps min, migration targets low."""
-        marks = [int(value) for value in (wmark_min, wmark_low, wmark_high, lowmem_reserve)]
-        if min(marks) < 0:
-            raise UsageError(f"watermarks cannot be negative: {marks}")
-        self.wmark_min, self.wmark_low, _, self.lowmem_reserve = marks
+    def set_watermarks(
+        self,
+        wmark_min: Any,
+        wmark_low: Any,
+        wmark_high: Any = 0,
+        *,
+        lowmem_reserve: Any = 0,
+        managed_pages: Any = None,
+        boost: Any = 0,
+        boost_factor: Any = 0,
+    ) -> None:
+        """Watermarks, lowmem reserve and managed pages, in pages. Allocation keeps min, migration targets low.
+
+        ``boost``: what the watermarks are raised by at present; ``boost_factor``: vm.watermark_boost_factor, 0: off.
+        ``managed_pages`` bounds the HIGHATOMIC reserve; default: all pages of the zone.
+        """
+        managed = self.zone_end - self.zone_start if managed_pages is None else managed_pages
+        values = (wmark_min, wmark_low, wmark_high, lowmem_reserve, managed, boost, boost_factor)
+        marks = [integer("watermark", value) for value in values]
+        if not 0 <= min(marks) <= max(marks) < 1 << 52:
+            raise UsageError(f"watermarks must lie between 0 and 2^52 pages: {marks}")
+        self.wmark_min, self.wmark_low, self.wmark_high, self.lowmem_reserve = marks[:4]
+        self.managed_pages, self.watermark_boost, self.watermark_boost_factor = marks[4:]
+
+    def set_highatomic(self, nr_reserved: Any, nr_free: Any = 0) -> None:
+        """Pages of the pageblocks reserved for high-order atomic requests, and free pages in them (6.12)."""
+        self.nr_reserved_highatomic = integer("nr_reserved", nr_reserved)
+        self.nr_free_highatomic = integer("nr_free", nr_free)
+
+    def set_pcp(
+        self,
+        high: Any,
+        batch: Any,
+        *,
+        free_factor: Any = 0,
+        high_min: Any = None,
+        high_max: Any = None,
+        free_count: Any = 0,
+        alloc_factor: Any = 0,
+        flags: Any = 0,
+    ) -> None:
+        """Put per-cpu lists in front of the buddy lists, or size them anew.
+
+        Args:
+            high: pages on the lists from which on frees overflow.
+            batch: pages of a refill.
+            free_factor, high_min, high_max, free_count, alloc_factor, flags: the state of their tuning, as in
+                ``struct per_cpu_pages`` (5.15, 6.1: the first; 6.12: the others; high_min and high_max default to high).
+        """
+        values = [
+            high,
+            batch,
+            free_factor,
+            high if high_min is None else high_min,
+            high if high_max is None else high_max,
+        ]
+        numbers = [integer("per-cpu setting", value) for value in (*values, free_count, alloc_factor, flags)]
+        if min(numbers) < 0 or numbers[1] < 1 or max(numbers) >= 1 << 31 or max(numbers[2], numbers[6]) > 31:
+            raise UsageError(f"per-cpu lists cannot have these settings: {numbers}")
+        self.pcp_used = True
+        self.pcp_high, self.pcp_batch, self.pcp_free_factor, self.pcp_high_min, self.pcp_high_max = numbers[:5]
+        self.pcp_free_count, self.pcp_alloc_factor, self.pcp_flags = numbers[5:]
+
+    def load_pcp(self, pindex: Any, pfns: Any) -> None:
+        """Put pages onto one per-cpu list, in list order from its head. Their frames must be holes so far."""
+        index = integer("pindex", pindex)
+        if not 0 <= index < NR_PCP_LISTS:
+            raise UsageError(f"pindex is {index}: there are {NR_PCP_LISTS} per-cpu lists")
+        order: cython.uint = pindex_to_order(self, index)
+        head: cython.uint = pcp_head(self, index)
+        for pfn in pfns:
+            at: cython.uint = self.checked_pfn(pfn)
+            end: cython.uint = at + (1 << order)
+            if end > self.zone_end or not (self.flags_array[at:end] == C_HOLE).all():
+                raise UsageError(f"a page of the per-cpu page at pfn {pfn} is in use or free already")
+            self.state_array[at:end] = 0
+            self.flags_array[at:end] = 0
+            self.state[at] = ONPCP | order
+            self.flags[at] = get_pageblock_migratetype(self, at)
+            list_insert(self, at, self.prv[head], head)
+            self.pcp_count += 1 << order
+
+    def pcp_list(self, pindex: Any) -> Any:
+        """Pfns of one per-cpu list, head first: uint64 array."""
+        index = integer("pindex", pindex)
+        if not 0 <= index < NR_PCP_LISTS:
+            raise UsageError(f"pindex is {index}: there are {NR_PCP_LISTS} per-cpu lists")
+        return self.listed(pcp_head(self, index))
+
+    @property
+    def nr_pcp_pages(self) -> int:
+        """Pages on the per-cpu lists."""
+        return self.pcp_count
+
+    def drain_all_pages(self) -> None:
+        """Give the pages of the per-cpu lists to the buddy lists."""
+        self.begin(False)
+        drain_all_pages(self)
+        self.finish()
+
+    def unreserve_highatomic_pageblock(self, migratetype: Any = MOVABLE, force: Any = False) -> bool:
+        """Give one pageblock of the HIGHATOMIC reserve to a type; whether there was one."""
+        return bool(
+            unreserve_highatomic_pageblock(self, self.checked_migratetype(migratetype, HIGHATOMIC), bool(force))
+        )
 
     def set_targets_may_spill(self, spill: Any) -> None:
         """Whether another zone takes migration targets that this one refuses below its low watermark."""
@@ -637,11 +742,28 @@ class Zone(ZoneState):
                 self.nr_free_pages,
                 self.nr_free_cma_pages,
                 self.nr_isolate_pageblock,
-                self.wmark_min,
-                self.wmark_low,
-                self.lowmem_reserve,
                 self.targets_may_spill,
                 self.signal_pending,
+                self.nr_reserved_highatomic,
+                self.nr_free_highatomic,
+                self.managed_pages,
+                self.wmark_min,
+                self.wmark_low,
+                self.wmark_high,
+                self.watermark_boost,
+                self.watermark_boost_factor,
+                self.lowmem_reserve,
+                self.below_high,
+                self.pcp_used,
+                self.pcp_count,
+                self.pcp_high,
+                self.pcp_batch,
+                self.pcp_free_factor,
+                self.pcp_high_min,
+                self.pcp_high_max,
+                self.pcp_free_count,
+                self.pcp_alloc_factor,
+                self.pcp_flags,
             ),
             "arrays": tuple(
                 a.copy()
@@ -662,11 +784,28 @@ class Zone(ZoneState):
             self.nr_free_pages,
             self.nr_free_cma_pages,
             self.nr_isolate_pageblock,
-            self.wmark_min,
-            self.wmark_low,
-            self.lowmem_reserve,
             self.targets_may_spill,
             self.signal_pending,
+            self.nr_reserved_highatomic,
+            self.nr_free_highatomic,
+            self.managed_pages,
+            self.wmark_min,
+            self.wmark_low,
+            self.wmark_high,
+            self.watermark_boost,
+            self.watermark_boost_factor,
+            self.lowmem_reserve,
+            self.below_high,
+            self.pcp_used,
+            self.pcp_count,
+            self.pcp_high,
+            self.pcp_batch,
+            self.pcp_free_factor,
+            self.pcp_high_min,
+            self.pcp_high_max,
+            self.pcp_free_count,
+            self.pcp_alloc_factor,
+            self.pcp_flags,
         ) = state["counters"]
         (
             self.nxt_array,
@@ -691,7 +830,7 @@ class Zone(ZoneState):
             return False
         # links mean something only on list heads, free blocks and, as owners, on allocated heads
         heads = np.concatenate([np.flatnonzero(state), np.arange(len(state), len(nxt))])
-        free = np.concatenate([np.flatnonzero(state & BUDDY), np.arange(len(state), len(nxt))])
+        free = np.concatenate([np.flatnonzero(state & (BUDDY | ONPCP)), np.arange(len(state), len(nxt))])
         return bool(
             np.array_equal(nxt[heads], nxt2[heads])
             and np.array_equal(prv[free], prv2[free])

@@ -1,4 +1,4 @@
-"""Free and merge, allocate and split, fallback and steal.
+"""Free and merge, allocate and split, move a pageblock's free pages.
 
 Source: mm/page_alloc.c. Where releases differ, the function asks ``z.rules`` (release.py names each
 rule with its commit). A kernel name with leading underscores has one here.
@@ -8,32 +8,30 @@ import cython
 
 if not cython.compiled:
     from .constants import (
-        ALLOC,
-        ALLOC_CMA,
-        ALLOC_NOFRAGMENT,
         BUDDY,
-        C_ANON,
-        C_FILE,
-        C_MOVABLE_OPS,
-        C_THP,
-        CLASS_MASK,
         CMA,
-        EV_ALLOC,
-        EV_EXTFRAG,
-        EV_FREE,
         EV_SPLIT,
         EV_ZONE_LOCKED,
         HIGHATOMIC,
         ISOLATE,
+        LARGE_WHOLE,
+        MERGED_RETYPE,
         MERGE_ANY,
         MERGE_MERGEABLE,
-        MOVABLE,
         NONE,
-        NR_MIGRATETYPES,
         ORDER_MASK,
-        RECLAIMABLE,
+        RULE_FREE_LARGE,
         RULE_MERGE,
-        UNMOVABLE,
+        RULE_MERGED_TYPES,
+    )
+    from .zone import (
+        ZoneState,
+        emit,
+        get_pageblock_migratetype,
+        pageblock_end,
+        pageblock_start,
+        set_pageblock_migratetype,
+        zone_spans,
     )
     from .freelist import (
         add_to_free_list,
@@ -41,16 +39,6 @@ if not cython.compiled:
         del_page_from_free_list,
         get_page_from_free_area,
         move_to_free_list,
-    )
-    from .zone import (
-        ZoneState,
-        compound_head,
-        emit,
-        get_pageblock_migratetype,
-        pageblock_end,
-        pageblock_start,
-        set_pageblock_migratetype,
-        zone_spans,
     )
 
 
@@ -68,10 +56,35 @@ def migratetype_is_mergeable(mt: cython.uint) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def mod_zone_freepage_state(z: ZoneState, nr_pages: cython.longlong, mt: cython.uint) -> cython.void:
-    """Count pages into NR_FREE_PAGES and, if the type is CMA, into NR_FREE_CMA_PAGES (include/linux/vmstat.h)."""
+    """Count pages into NR_FREE_PAGES and into the counter of the type, if it has one.
+
+    6.1 __mod_zone_freepage_state (include/linux/vmstat.h), 6.12 account_freepages. ISOLATE is the caller's to leave out.
+    """
     z.nr_free_pages += nr_pages
-    if mt == CMA:
-        z.nr_free_cma_pages += nr_pages
+    if mt >= HIGHATOMIC:
+        if mt == CMA:
+            z.nr_free_cma_pages += nr_pages
+        else:
+            z.nr_free_highatomic += nr_pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def account_freepages(z: ZoneState, nr_pages: cython.longlong, mt: cython.uint) -> cython.void:
+    """Count pages of a type; those on ISOLATE lists are not counted (6.12, mm/page_alloc.c)."""
+    if mt != ISOLATE:
+        mod_zone_freepage_state(z, nr_pages, mt)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def change_pageblock_range(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint) -> cython.void:
+    """Give all pageblocks of a block of at least pageblock order one type (6.1)."""
+    i: cython.uint
+    for i in range(1 << (order - z.pageblock_order)):
+        set_pageblock_migratetype(z, pfn + (i << z.pageblock_order), mt)
 
 
 @cython.cfunc
@@ -120,17 +133,23 @@ def _free_one_page(
     """Free a block: count it under the caller's type, merge it upwards, list it (__free_one_page, 6.1).
 
     The type is that of the block's first pageblock even if the block spans several: the root of the
-    accounting error that the seed is about. Merging does not retype pageblocks before 6.10.
+    accounting error that the seed is about. Rule "merged types": from 6.10 on a buddy of another type that
+    is taken in gives up its type (mm: page_alloc: fix up block types when merging compatible blocks).
     """
     buddy: cython.uint = pfn
+    buddy_mt: cython.uint
     if mt != ISOLATE:
         mod_zone_freepage_state(z, cython.cast(cython.longlong, 1) << order, mt)
     while order < z.max_order:
         buddy = pfn ^ (1 << order)
         if not page_is_buddy(z, buddy, order):
             break
-        if order >= z.pageblock_order and not buddy_types_merge(z, mt, get_pageblock_migratetype(z, buddy)):
-            break
+        if order >= z.pageblock_order:
+            buddy_mt = get_pageblock_migratetype(z, buddy)
+            if not buddy_types_merge(z, mt, buddy_mt):
+                break
+            if buddy_mt != mt and z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:
+                change_pageblock_range(z, buddy, order, mt)
         del_page_from_free_list(z, buddy, order)
         pfn &= buddy
         order += 1
@@ -143,40 +162,19 @@ def _free_one_page(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def free_pages(z: ZoneState, pfn: cython.uint) -> cython.void:
-    """Free an allocated block by its head (__free_pages).
+def free_one_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
+    """Free a block to the buddy lists under its pageblocks' types.
 
-    A block above max order (a gigantic huge page) goes back page by page, as free_contig_range does it.
+    Rule "free large": from 6.10 on a block above pageblock order is freed a pageblock at a time, each under its own
+    type (split_large_buddy); before, whole under the type of its first.
     """
-    order: cython.uint = z.state[pfn] & ORDER_MASK
-    i: cython.uint
-    z.state[pfn] = 0
-    z.flags[pfn] = 0
-    if z.recording:
-        emit(z, EV_FREE, pfn, order)
-    if order > z.max_order:
-        for i in range(pfn, pfn + (1 << order)):
-            _free_one_page(z, i, 0, get_pageblock_migratetype(z, i), False)
+    end: cython.uint = pfn + (1 << order)
+    if order <= z.pageblock_order or z.rules[RULE_FREE_LARGE] == LARGE_WHOLE:
+        _free_one_page(z, pfn, order, get_pageblock_migratetype(z, pfn), False)
         return
-    _free_one_page(z, pfn, order, get_pageblock_migratetype(z, pfn), False)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def free_core(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void:
-    """Hand the frames of [start, end) to the allocator as at boot (mm/memblock.c, __free_pages_memory).
-
-    Ascending, in the largest naturally aligned blocks that fit, each to the tail of its list.
-    """
-    pfn: cython.uint = start
-    order: cython.uint
     while pfn < end:
-        order = z.max_order
-        while order > 0 and (pfn & ((1 << order) - 1) or end - pfn < cython.cast(cython.uint, 1) << order):
-            order -= 1
-        _free_one_page(z, pfn, order, get_pageblock_migratetype(z, pfn), True)
-        pfn += cython.cast(cython.uint, 1) << order
+        _free_one_page(z, pfn, z.pageblock_order, get_pageblock_migratetype(z, pfn), False)
+        pfn += z.pageblock_nr_pages
 
 
 @cython.cfunc
@@ -241,92 +239,6 @@ def _rmqueue_smallest(z: ZoneState, order: cython.uint, mt: cython.uint) -> cyth
 
 
 @cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def fallbacks(mt: cython.uint, i: cython.uint) -> cython.uint:
-    """The i-th type (0, 1) that a request falls back to; NR_MIGRATETYPES: none (array fallbacks, 6.1)."""
-    if mt == UNMOVABLE:
-        return RECLAIMABLE if i == 0 else MOVABLE
-    if mt == MOVABLE:
-        return RECLAIMABLE if i == 0 else UNMOVABLE
-    if mt == RECLAIMABLE:
-        return UNMOVABLE if i == 0 else MOVABLE
-    return NR_MIGRATETYPES
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def can_steal_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint) -> cython.bint:
-    """Whether a fallback of this order may take the whole pageblock's free pages along (6.1)."""
-    return (
-        order >= z.pageblock_order
-        or order >= z.pageblock_order // 2
-        or start_mt == RECLAIMABLE
-        or start_mt == UNMOVABLE
-    )
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def find_suitable_fallback(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
-    """First fallback type with a free block of this order, or NR_MIGRATETYPES (6.1, only_stealable false)."""
-    i: cython.uint
-    fallback_mt: cython.uint
-    if z.nr_free[order] == 0:
-        return NR_MIGRATETYPES
-    for i in range(2):
-        fallback_mt = fallbacks(mt, i)
-        if fallback_mt != NR_MIGRATETYPES and get_page_from_free_area(z, order, fallback_mt) != NONE:
-            return fallback_mt
-    return NR_MIGRATETYPES
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def page_is_movable(z: ZoneState, pfn: cython.uint) -> cython.bint:
-    """PageLRU or __PageMovable, as far as an allocated head's class tells."""
-    c: cython.uint = z.flags[pfn] & CLASS_MASK
-    return c == C_ANON or c == C_FILE or c == C_THP or c == C_MOVABLE_OPS
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def count_movable(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.uint:
-    """Pages of [pfn, end) that move_freepages counts as movable.
-
-    PageLRU looks at the head (PF_HEAD), so each tail of a THP counts; __PageMovable does not,
-    so of a compound page of that kind only the head counts (6.1, include/linux/page-flags.h).
-    """
-    movable: cython.uint = 0
-    s: cython.uint
-    size: cython.uint
-    head: cython.uint
-    while pfn < end:
-        s = z.state[pfn]
-        size = 1
-        if s & BUDDY:
-            size = 1 << (s & ORDER_MASK)
-        elif s & ALLOC:
-            size = 1 << (s & ORDER_MASK)
-            if page_is_movable(z, pfn):
-                movable += 1 if z.flags[pfn] & CLASS_MASK == C_MOVABLE_OPS else min(size, end - pfn)
-        elif pageblock_start(z, pfn) == pfn:
-            # the block starts inside a larger page
-            head = compound_head(z, pfn)
-            if head != NONE and z.flags[head] & CLASS_MASK == C_THP:
-                size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
-                movable += min(size, end - pfn)
-        pfn += size
-    return movable
-
-
-@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cython.uint:
@@ -358,154 +270,63 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def steal_suitable_fallback(
-    z: ZoneState, pfn: cython.uint, start_mt: cython.uint, whole_block: cython.bint
-) -> cython.void:
-    """Bring a fallback block, and with it perhaps its whole pageblock, to the request's lists (6.1).
-
-    The pageblock changes its type if at least half of it is free or already of the request's kind.
-    """
-    order: cython.uint = z.state[pfn] & ORDER_MASK
-    old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
-    start: cython.uint = pageblock_start(z, pfn)
-    free_pages: cython.uint
-    movable: cython.uint
-    alike: cython.uint = 0
-    i: cython.uint
-    if old_mt == HIGHATOMIC:
-        move_to_free_list(z, pfn, order, start_mt)
-        return
-    if order >= z.pageblock_order:
-        for i in range(1 << (order - z.pageblock_order)):
-            set_pageblock_migratetype(z, pfn + (i << z.pageblock_order), start_mt)
-        move_to_free_list(z, pfn, order, start_mt)
-        return
-    if not whole_block:
-        move_to_free_list(z, pfn, order, start_mt)
-        return
-    if not zone_spans(z, start):
-        start = pfn
-    movable = count_movable(z, start, pageblock_end(z, pfn))
-    free_pages = move_freepages_block(z, pfn, start_mt)
-    if start_mt == MOVABLE:
-        alike = movable
-    elif old_mt == MOVABLE:
-        alike = z.pageblock_nr_pages - (free_pages + movable)
-    if free_pages == 0:
-        # the pageblock reaches beyond the zone
-        move_to_free_list(z, pfn, order, start_mt)
-    elif free_pages + alike >= z.pageblock_nr_pages // 2:
-        set_pageblock_migratetype(z, pfn, start_mt)
+def block_is_whole(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """Whether the pageblock of a frame lies in the zone with both ends (prep_move_freepages_block, 6.12)."""
+    return zone_spans(z, pageblock_start(z, pfn)) and zone_spans(z, pageblock_end(z, pfn) - 1)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _rmqueue_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint, alloc_flags: cython.uint) -> cython.bint:
-    """Move free pages of another type to the request's lists; False if there are none (__rmqueue_fallback, 6.1).
-
-    The largest block is preferred, so that one pageblock is polluted and not several; a movable
-    request that may not take a whole pageblock takes the smallest block instead.
-    """
-    min_order: cython.uint = order
-    current: cython.uint = z.max_order
-    fallback_mt: cython.uint
-    pfn: cython.uint
-    steal: cython.bint
-    if order < z.pageblock_order and alloc_flags & ALLOC_NOFRAGMENT:
-        min_order = z.pageblock_order
-    if current < min_order:
-        return False
-    fallback_mt = find_suitable_fallback(z, current, start_mt)
-    while fallback_mt == NR_MIGRATETYPES:
-        if current == min_order:
-            return False
-        current -= 1
-        fallback_mt = find_suitable_fallback(z, current, start_mt)
-    steal = can_steal_fallback(z, current, start_mt)
-    if not steal and start_mt == MOVABLE and current > order:
-        current = order
-        fallback_mt = find_suitable_fallback(z, current, start_mt)
-        while fallback_mt == NR_MIGRATETYPES:
-            current += 1
-            fallback_mt = find_suitable_fallback(z, current, start_mt)
-        steal = can_steal_fallback(z, current, start_mt)
-    pfn = get_page_from_free_area(z, current, fallback_mt)
-    steal_suitable_fallback(z, pfn, start_mt, steal)
-    if z.recording:
-        emit(z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, get_pageblock_migratetype(z, pfn) == start_mt)
-    return True
+def _move_freepages_block(z: ZoneState, pfn: cython.uint, old_mt: cython.uint, new_mt: cython.uint) -> cython.uint:
+    """Move a pageblock's free pages to another type's lists, recount them, retype it; pages moved (6.12)."""
+    moved: cython.uint = move_freepages_block(z, pfn, new_mt)
+    account_freepages(z, -cython.cast(cython.longlong, moved), old_mt)
+    account_freepages(z, moved, new_mt)
+    set_pageblock_migratetype(z, pfn, new_mt)
+    return moved
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
-    """Take a block: balance with CMA, own lists, CMA, fallback (__rmqueue, 6.1)."""
-    pfn: cython.uint
-    if alloc_flags & ALLOC_CMA and z.nr_free_cma_pages > z.nr_free_pages // 2:
-        pfn = _rmqueue_smallest(z, order, CMA)
-        if pfn != NONE:
+def find_large_buddy(z: ZoneState, pfn: cython.uint) -> cython.uint:
+    """Head of the free page that covers a frame, or the frame itself (6.12; the order walk of alloc_contig_range, 6.1)."""
+    outer: cython.uint = pfn
+    order: cython.uint = 0
+    while not z.state[outer] & BUDDY:
+        order += 1
+        if order > z.max_order:
             return pfn
-    pfn = _rmqueue_smallest(z, order, mt)
-    if pfn == NONE and alloc_flags & ALLOC_CMA:
-        pfn = _rmqueue_smallest(z, order, CMA)
-    if pfn == NONE and _rmqueue_fallback(z, order, mt, alloc_flags):
-        pfn = _rmqueue_smallest(z, order, mt)
-    return pfn
+        outer = outer >> order << order
+    if outer != pfn and outer + (1 << (z.state[outer] & ORDER_MASK)) <= pfn:
+        return pfn
+    return outer
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, alloc_flags: cython.uint) -> cython.bint:
-    """Whether enough pages stay free and a block of the order exists (__zone_watermark_ok, 6.1).
+def move_freepages_block_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cython.bint:
+    """Retype a pageblock for isolation or its end and move its free pages; False: it reaches out of the zone (6.12).
 
-    Free pages in CMA count only for requests that may use them; ISOLATE lists never do.
+    A free page that covers more than this pageblock is taken off its list and freed again a pageblock at a time.
     """
-    free: cython.longlong = z.nr_free_pages - ((cython.cast(cython.longlong, 1) << order) - 1)
-    current: cython.uint
-    if not alloc_flags & ALLOC_CMA:
-        free -= z.nr_free_cma_pages
-    if free <= mark + z.lowmem_reserve:
+    head: cython.uint
+    order: cython.uint
+    if not block_is_whole(z, pfn):
         return False
-    if order == 0:
-        return True
-    for current in range(order, z.max_order + 1):
-        if z.nr_free[current] == 0:
-            continue
-        if (
-            get_page_from_free_area(z, current, UNMOVABLE) != NONE
-            or get_page_from_free_area(z, current, MOVABLE) != NONE
-            or get_page_from_free_area(z, current, RECLAIMABLE) != NONE
-        ):
+    pfn = pageblock_start(z, pfn)
+    if z.pageblock_order != z.max_order:
+        head = find_large_buddy(z, pfn)
+        order = z.state[head] & ORDER_MASK
+        if head != pfn or (z.state[pfn] & BUDDY and order > z.pageblock_order):
+            if z.recording:
+                emit(z, EV_SPLIT, head, order, pfn - head)
+            account_freepages(z, -(cython.cast(cython.longlong, 1) << order), get_pageblock_migratetype(z, head))
+            del_page_from_free_list(z, head, order)
+            set_pageblock_migratetype(z, pfn, mt)
+            free_one_page(z, head, order)
             return True
-        if alloc_flags & ALLOC_CMA and get_page_from_free_area(z, current, CMA) != NONE:
-            return True
-    return False
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def alloc_pages(
-    z: ZoneState, order: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint, mark: cython.longlong
-) -> cython.uint:
-    """Allocate a block above a watermark; the frame of its head, or NONE (__alloc_pages, get_page_from_freelist).
-
-    ``flags`` is the class and PG_ bits of the new page, ``owner`` its handle.
-    """
-    alloc_flags: cython.uint = ALLOC_CMA if mt == MOVABLE else 0
-    pfn: cython.uint
-    if not zone_watermark_ok(z, order, mark, alloc_flags):
-        return NONE
-    pfn = _rmqueue(z, order, mt, alloc_flags)
-    if pfn == NONE:
-        return NONE
-    mod_zone_freepage_state(z, -(cython.cast(cython.longlong, 1) << order), z.taken_type)
-    z.state[pfn] = ALLOC | order
-    z.flags[pfn] = flags
-    z.nxt[pfn] = owner
-    if z.recording:
-        emit(z, EV_ALLOC, pfn, order, mt)
-    return pfn
+    _move_freepages_block(z, pfn, get_pageblock_migratetype(z, pfn), mt)
+    return True

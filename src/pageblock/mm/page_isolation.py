@@ -9,6 +9,8 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         BUDDY,
+        CLASS_MASK,
+        CMA,
         C_ANON,
         C_COMPOUND,
         C_FILE,
@@ -19,24 +21,24 @@ if not cython.compiled:
         C_OFFLINE,
         C_RESERVED,
         C_THP,
-        CLASS_MASK,
-        CMA,
         EBUSY,
         EV_ISOLATE,
         EV_TEST_ISOLATED,
         EV_UNISOLATE,
         EV_UNMOVABLE,
-        FAILED_UNDOES,
         ISOLATE,
         MEMORY_OFFLINE,
+        MOVE_SPLITS,
         NONE,
         ONPCP,
         ORDER_MASK,
         PG_COMPOUND,
+        RULE_BLOCK_MOVE,
         RULE_CHECK_SCOPE,
         RULE_SCHEME,
         RULE_SPAN,
         RULE_UNSET_BUDDY,
+        SCHEME_HYGIENIC,
         SCHEME_SINGLE_PAGEBLOCK,
         SCOPE_REQUEST,
         SPAN_MAX_ORDER,
@@ -46,22 +48,13 @@ if not cython.compiled:
         WHY_BUSY,
         WHY_CMA_TYPE,
         WHY_COMPOUND,
-        WHY_HUGETLB,
         WHY_ISOLATED,
         WHY_NONE,
         WHY_NOT_ISOLATED,
         WHY_NOT_LRU,
         WHY_RESERVED,
         WHY_STRADDLES,
-    )
-    from .freelist import del_page_from_free_list
-    from .migrate import _alloc_contig_migrate_range
-    from .page_alloc import (
-        _free_one_page,
-        mod_zone_freepage_state,
-        move_freepages_block,
-        page_is_buddy,
-        split_free_page,
+        WHY_ZONE_EDGE,
     )
     from .zone import (
         ZoneState,
@@ -75,6 +68,16 @@ if not cython.compiled:
         refuse,
         set_pageblock_migratetype,
     )
+    from .freelist import del_page_from_free_list
+    from .page_alloc import (
+        _free_one_page,
+        mod_zone_freepage_state,
+        move_freepages_block,
+        move_freepages_block_isolate,
+        page_is_buddy,
+        split_free_page,
+    )
+    from .migrate import _alloc_contig_migrate_range
 
 
 @cython.cfunc
@@ -151,8 +154,9 @@ def set_migratetype_isolate(
 ) -> cython.int:
     """Isolate the pageblock of a frame if [start, end) has no unmovable page in it; 0 or -EBUSY (6.1).
 
-    Its free pages leave the counters. They are counted by their heads: a free page that starts here and
-    reaches further goes with it, one that started earlier stays (the seed's accounting issue).
+    Its free pages leave the counters. Rule "block move": up to 6.9 they are found by their heads, so that a free page that
+    starts here and reaches further goes with it and one that started earlier stays (the seed's accounting issue); since
+    6.10 such a page is cut into pageblocks, and a pageblock that reaches out of the zone is refused.
     """
     old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
     check_start: cython.uint = max(pfn, start)
@@ -168,9 +172,14 @@ def set_migratetype_isolate(
         if z.recording:
             emit(z, EV_UNMOVABLE, unmovable)
         return -EBUSY
-    set_pageblock_migratetype(z, pfn, ISOLATE)
+    if z.rules[RULE_BLOCK_MOVE] == MOVE_SPLITS:
+        if not move_freepages_block_isolate(z, pfn, ISOLATE):
+            refuse(z, STEP_ISOLATE, WHY_ZONE_EDGE, pfn)
+            return -EBUSY
+    else:
+        set_pageblock_migratetype(z, pfn, ISOLATE)
+        mod_zone_freepage_state(z, -cython.cast(cython.longlong, move_freepages_block(z, pfn, ISOLATE)), old_mt)
     z.nr_isolate_pageblock += 1
-    mod_zone_freepage_state(z, -cython.cast(cython.longlong, move_freepages_block(z, pfn, ISOLATE)), old_mt)
     if z.recording:
         emit(z, EV_ISOLATE, pageblock_start(z, pfn), old_mt)
     return 0
@@ -205,6 +214,8 @@ def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -
         del_page_from_free_list(z, pfn, order)
         set_pageblock_migratetype(z, pfn, mt)
         _free_one_page(z, pfn, order, mt, True)
+    elif z.rules[RULE_BLOCK_MOVE] == MOVE_SPLITS:
+        move_freepages_block_isolate(z, pfn, mt)
     else:
         mod_zone_freepage_state(z, move_freepages_block(z, pfn, mt), mt)
         set_pageblock_migratetype(z, pfn, mt)
@@ -279,7 +290,9 @@ def isolate_single_pageblock(
 ) -> cython.int:
     """Isolate the pageblock at a boundary and cut what crosses it; 0 or -EBUSY (5.19 to 6.9, b2c9e2fbba32).
 
-    The pageblock is checked whole, so an unmovable page outside the request refuses it.
+    The pageblock is checked whole, so an unmovable page outside the request refuses it. Since 6.10 free pages are cut as
+    the pageblock is isolated, and a compound page that crosses the boundary is passed over if it is hugetlb and
+    refuses otherwise.
     """
     block: cython.uint = boundary - z.pageblock_nr_pages if isolate_before else boundary
     pfn: cython.uint = max(block >> z.max_order << z.max_order, z.zone_start)
@@ -307,7 +320,13 @@ def isolate_single_pageblock(
             head = pfn if s else compound_head(z, pfn)
             if head != NONE:
                 size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
-                if size > boundary - pfn:
+                if size > boundary - pfn and z.rules[RULE_SCHEME] == SCHEME_HYGIENIC:
+                    if z.flags[head] & CLASS_MASK != C_HUGETLB:
+                        refuse(z, STEP_ISOLATE, WHY_STRADDLES, pfn)
+                        if not skip_isolation:
+                            unset_migratetype_isolate(z, block, mt)
+                        return -EBUSY
+                elif size > boundary - pfn:
                     head = migrate_straddling_page(z, pfn, head) if page_moves_whole(z, head) else NONE
                     if head == NONE:
                         if z.refused_why == WHY_NONE:
@@ -414,7 +433,7 @@ def start_isolate_page_range(
     """Isolate the pageblocks of [start, end), rounded as the release rounds; 0, or -EBUSY and nothing stays so."""
     first: cython.uint = isolation_start(z, start)
     stop: cython.uint = min(isolation_end(z, end), z.nr_frames)
-    if z.rules[RULE_SCHEME] == SCHEME_SINGLE_PAGEBLOCK:
+    if z.rules[RULE_SCHEME] >= SCHEME_SINGLE_PAGEBLOCK:
         return isolate_boundaries_first(z, start, end, mt, isolation_flags)
     if z.rules[RULE_CHECK_SCOPE] == SCOPE_REQUEST:
         return isolate_ascending(z, first, stop, start, end, mt, True)

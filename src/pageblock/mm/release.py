@@ -45,9 +45,10 @@ RULES: tuple[Rule, ...] = (
             k.SCHEME_WHOLE: "it does not cut them: the isolated range must not cross one",
             k.SCHEME_SAVE_TYPES: "isolates the max order window, saves and restores the outer types, cuts free pages",
             k.SCHEME_SINGLE_PAGEBLOCK: "isolates both boundary pageblocks first; what crosses them is cut or migrated",
+            k.SCHEME_HYGIENIC: "the same, but free pages are cut by isolation itself and compound pages refuse",
         },
         "mm/page_alloc.c alloc_contig_range (5.15); the seed's patch 4; "
-        "mm/page_isolation.c isolate_single_pageblock, b2c9e2fbba32 (5.19)",
+        "mm/page_isolation.c isolate_single_pageblock, b2c9e2fbba32 (5.19), fd919a85cd55 (6.10)",
     ),
     Rule(
         k.RULE_CHECK_SCOPE,
@@ -89,6 +90,105 @@ RULES: tuple[Rule, ...] = (
         },
         "mm/page_isolation.c unset_migratetype_isolate (5.15, 6.1)",
     ),
+    Rule(
+        k.RULE_MERGED_TYPES,
+        "merged types",
+        "Which type has a pageblock that is merged into a free block of another type?",
+        {k.MERGED_KEEP: "its own", k.MERGED_RETYPE: "that of the block it is merged into"},
+        "mm/page_alloc.c __free_one_page; fix up block types when merging compatible blocks (6.10)",
+    ),
+    Rule(
+        k.RULE_FREE_LARGE,
+        "free large",
+        "How is a block above pageblock order freed?",
+        {
+            k.LARGE_WHOLE: "whole, under the type of its first pageblock",
+            k.LARGE_BY_PAGEBLOCK: "a pageblock at a time, each under its own type",
+        },
+        "mm/page_alloc.c free_one_page; split_large_buddy, fd919a85cd55 (6.10)",
+    ),
+    Rule(
+        k.RULE_FALLBACK,
+        "fallback",
+        "Where does a request go when its own lists are empty?",
+        {
+            k.FALLBACK_LARGEST: "to the largest page of another type; free pages of its pageblock move to the request's lists",
+            k.FALLBACK_CLAIM: "it claims the largest page's pageblock if half of it suits, else steals the smallest page",
+        },
+        "mm/page_alloc.c __rmqueue_fallback (6.1); __rmqueue_claim, __rmqueue_steal (6.12.117)",
+    ),
+    Rule(
+        k.RULE_BLOCK_MOVE,
+        "block move",
+        "Which free pages change lists when a pageblock is isolated or given back?",
+        {
+            k.MOVE_HEADS: "those whose head lies in it, whole; none in a pageblock that reaches out of the zone",
+            k.MOVE_SPLITS: "a page that covers more is cut into pageblocks first; one that reaches out of the zone refuses",
+        },
+        "mm/page_isolation.c set_migratetype_isolate; move_freepages_block_isolate, fd919a85cd55 (6.10)",
+    ),
+    Rule(
+        k.RULE_HIGHATOMIC_CAP,
+        "highatomic cap",
+        "How much is set apart for high-order atomic requests?",
+        {
+            k.CAP_PLUS_PAGEBLOCK: "up to 1 % of the zone and a pageblock",
+            k.CAP_ROUNDED_UP: "up to 1 % rounded up to a pageblock; none where 1 % is less than one",
+        },
+        "mm/page_alloc.c reserve_highatomic_pageblock (6.1.192, 6.12.117)",
+    ),
+    Rule(
+        k.RULE_HIGHATOMIC_MARK,
+        "highatomic mark",
+        "What of that reserve do watermarks leave out?",
+        {k.MARK_RESERVED: "all pages of its pageblocks", k.MARK_FREE: "the free pages in them"},
+        "mm/page_alloc.c __zone_watermark_unusable_free (6.1.192, 6.12.117)",
+    ),
+    Rule(
+        k.RULE_PCP_TUNING,
+        "pcp tuning",
+        "When do the per-cpu lists overflow, and by how much?",
+        {
+            k.TUNING_FREE_FACTOR: "at a fixed mark; the number freed doubles until an allocation comes",
+            k.TUNING_FREE_HIGH: "the same, at most five times doubled; small high-order pages then empty the lists",
+            k.TUNING_AUTO: "the mark moves between two bounds with what is freed and allocated; so does the refill",
+        },
+        "mm/page_alloc.c nr_pcp_free, nr_pcp_high (5.15, 6.1.192), nr_pcp_alloc (6.7; 6.12.117)",
+    ),
+    Rule(
+        k.RULE_PCP_BULK,
+        "pcp bulk",
+        "In which order do pages leave the per-cpu lists?",
+        {
+            k.BULK_ROUND_ROBIN: "from all lists in turn, one more from each list visited; freed after all are taken off",
+            k.BULK_LIST_BY_LIST: "the list that was freed to first, then the following ones, each until it is empty",
+        },
+        "mm/page_alloc.c free_pcppages_bulk (5.15; 5.18, read in 6.1)",
+    ),
+    Rule(
+        k.RULE_PCP_TYPE,
+        "pcp type",
+        "Under which type does a page leave a per-cpu list?",
+        {
+            k.TYPE_SAMPLED: "the one seen when it was put there, unless pageblocks are isolated",
+            k.TYPE_CURRENT: "its pageblock's at that moment",
+        },
+        "mm/page_alloc.c free_pcppages_bulk; remove pcppage migratetype caching (6.10)",
+    ),
+    Rule(
+        k.RULE_PCP_THP,
+        "pcp thp",
+        "Which per-cpu lists have huge pages?",
+        {k.THP_BY_TYPE: "one a type", k.THP_MOVABLE_OR_NOT: "one for movable ones, one for the others"},
+        "mm/page_alloc.c order_to_pindex (5.15, 6.1.192; vanilla 6.1 has one for all)",
+    ),
+    Rule(
+        k.RULE_BULK_COUNT,
+        "bulk count",
+        "When does NR_FREE_PAGES sink as a per-cpu list is refilled?",
+        {k.COUNT_AT_END: "once, at the end; NR_FREE_CMA_PAGES with each page", k.COUNT_EACH: "with each page"},
+        "mm/page_alloc.c rmqueue_bulk (6.1.192); consolidate free page accounting (6.10)",
+    ),
 )
 
 #: The seed's patches that are switches here: patch number -> (rule, value when on, value when off).
@@ -120,6 +220,43 @@ _LEGACY = {
     k.RULE_SPAN: k.SPAN_MAX_ORDER,
     k.RULE_FAILED_ISOLATION: k.FAILED_RETURNS,
     k.RULE_UNSET_BUDDY: k.UNSET_ANY_BUDDY,
+    k.RULE_MERGED_TYPES: k.MERGED_KEEP,
+    k.RULE_FREE_LARGE: k.LARGE_WHOLE,
+    k.RULE_FALLBACK: k.FALLBACK_LARGEST,
+    k.RULE_BLOCK_MOVE: k.MOVE_HEADS,
+    k.RULE_HIGHATOMIC_CAP: k.CAP_PLUS_PAGEBLOCK,
+    k.RULE_HIGHATOMIC_MARK: k.MARK_RESERVED,
+    k.RULE_PCP_TUNING: k.TUNING_FREE_FACTOR,
+    k.RULE_PCP_BULK: k.BULK_ROUND_ROBIN,
+    k.RULE_PCP_TYPE: k.TYPE_SAMPLED,
+    k.RULE_PCP_THP: k.THP_BY_TYPE,
+    k.RULE_BULK_COUNT: k.COUNT_AT_END,
+}
+
+_MERGED = {
+    **_LEGACY,
+    k.RULE_MERGE: k.MERGE_MERGEABLE,
+    k.RULE_SCHEME: k.SCHEME_SINGLE_PAGEBLOCK,
+    k.RULE_SPAN: k.SPAN_PAGEBLOCK,
+    k.RULE_FAILED_ISOLATION: k.FAILED_UNDOES,
+    k.RULE_UNSET_BUDDY: k.UNSET_FREE_BUDDY,
+    k.RULE_PCP_TUNING: k.TUNING_FREE_HIGH,
+    k.RULE_PCP_BULK: k.BULK_LIST_BY_LIST,
+    k.RULE_PCP_THP: k.THP_MOVABLE_OR_NOT,
+}
+
+_HYGIENE = {
+    **_MERGED,
+    k.RULE_SCHEME: k.SCHEME_HYGIENIC,
+    k.RULE_MERGED_TYPES: k.MERGED_RETYPE,
+    k.RULE_FREE_LARGE: k.LARGE_BY_PAGEBLOCK,
+    k.RULE_FALLBACK: k.FALLBACK_CLAIM,
+    k.RULE_BLOCK_MOVE: k.MOVE_SPLITS,
+    k.RULE_HIGHATOMIC_CAP: k.CAP_ROUNDED_UP,
+    k.RULE_HIGHATOMIC_MARK: k.MARK_FREE,
+    k.RULE_PCP_TUNING: k.TUNING_AUTO,
+    k.RULE_PCP_TYPE: k.TYPE_CURRENT,
+    k.RULE_BULK_COUNT: k.COUNT_EACH,
 }
 
 RELEASES: dict[str, Release] = {
@@ -139,16 +276,12 @@ RELEASES: dict[str, Release] = {
         Release(
             "6.1",
             "Debian's Linux 6.1.192: pageblock granularity as merged in 5.19 (S10)",
-            _column(
-                {
-                    k.RULE_MERGE: k.MERGE_MERGEABLE,
-                    k.RULE_SCHEME: k.SCHEME_SINGLE_PAGEBLOCK,
-                    k.RULE_CHECK_SCOPE: k.SCOPE_PAGEBLOCK,
-                    k.RULE_SPAN: k.SPAN_PAGEBLOCK,
-                    k.RULE_FAILED_ISOLATION: k.FAILED_UNDOES,
-                    k.RULE_UNSET_BUDDY: k.UNSET_FREE_BUDDY,
-                }
-            ),
+            _column(_MERGED),
+        ),
+        Release(
+            "6.12",
+            "Debian's Linux 6.12.117: free lists always agree with pageblock types (S11)",
+            _column(_HYGIENE),
         ),
     )
 }

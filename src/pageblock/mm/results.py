@@ -32,6 +32,7 @@ WHYS: dict[int, str] = {
     k.WHY_GIGANTIC: "a gigantic huge page lies in the range",
     k.WHY_BUSY: "the page is still in use after migration",
     k.WHY_NOT_ISOLATED: "the pageblock is not isolated",
+    k.WHY_ZONE_EDGE: "the pageblock reaches out of the zone",
     k.WHY_SIGNAL: "a fatal signal is pending",
 }
 
@@ -47,6 +48,8 @@ INVARIANTS: dict[int, tuple[str, str]] = {
     k.INV_ISOLATED_LIST: ("isolated list", "an isolated pageblock's free page is on another list, or the reverse"),
     k.INV_ISOLATE_COUNT: ("nr_isolate_pageblock", "the count of isolated pageblocks is wrong"),
     k.INV_FREE_PAGES: ("NR_FREE_PAGES", "the counter differs from what is free outside isolated pageblocks"),
+    k.INV_HYGIENE: ("list hygiene", "a free block is on another type's list than its pageblocks'"),
+    k.INV_PCP: ("per-cpu lists", "a per-cpu list's links, entries or count are wrong"),
     k.INV_FREE_CMA: ("NR_FREE_CMA_PAGES", "the counter differs from what is free in CMA pageblocks"),
 }
 

@@ -9,8 +9,8 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         BUDDY,
-        C_HUGETLB,
         CLASS_MASK,
+        C_HUGETLB,
         NONE,
         ONPCP,
         ORDER_MASK,
@@ -19,8 +19,8 @@ if not cython.compiled:
         PG_PINNED,
         SURVEY_WORDS,
     )
-    from .page_isolation import why_unmovable
     from .zone import ZoneState, compound_head
+    from .page_isolation import why_unmovable
 
 
 @cython.cfunc

@@ -17,12 +17,13 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         BUDDY,
-        C_HOLE,
         CLASS_MASK,
+        C_HOLE,
         EVENT_WORDS,
         MOVABLE,
         NONE,
         NR_MIGRATETYPES,
+        NR_PCP_LISTS,
         ORDER_MASK,
         PG_COMPOUND,
     )
@@ -90,9 +91,29 @@ class ZoneState:
     nr_free_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_PAGES
     nr_free_cma_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_CMA_PAGES
     nr_isolate_pageblock = cython.declare(cython.longlong, visibility="readonly")
+    nr_reserved_highatomic: cython.longlong  # pages of the reserved pageblocks
+    nr_free_highatomic: cython.longlong  # free pages in them; kept by the releases that ask for it
+    managed_pages: cython.longlong
     wmark_min: cython.longlong
     wmark_low: cython.longlong
+    wmark_high: cython.longlong
+    watermark_boost: cython.longlong
+    watermark_boost_factor: cython.longlong  # of the high watermark, in 1/10000; 0: off
     lowmem_reserve: cython.longlong
+    below_high: cython.bint  # ZONE_BELOW_HIGH (6.12)
+    rmqueue_mode: cython.uint
+
+    pcp_used: cython.bint  # per-cpu lists in front of the buddy lists
+    pcp_count: cython.longlong  # pages on them
+    pcp_high: cython.longlong
+    pcp_batch: cython.longlong
+    pcp_free_factor: cython.uint  # 5.15, 6.1
+    pcp_high_min: cython.longlong  # from here on 6.12
+    pcp_high_max: cython.longlong
+    pcp_free_count: cython.longlong
+    pcp_alloc_factor: cython.uint
+    pcp_flags: cython.uint
+
     targets_may_spill: cython.bint  # another zone takes migration targets that this one refuses
     signal_pending: cython.bint  # alloc_contig_range is interrupted after isolation
 
@@ -132,8 +153,6 @@ def zone_init(
 ) -> None:
     """Lay out the arrays of a zone of which nothing is populated yet: every frame is a tail of nothing."""
     align: cython.ulonglong = cython.cast(cython.ulonglong, 1) << max(max_order, pageblock_order)
-    order: cython.uint
-    mt: cython.uint
     head: cython.uint
     z.base_pfn = start_pfn // align * align
     z.zone_start = start_pfn - z.base_pfn
@@ -142,7 +161,7 @@ def zone_init(
     z.max_order = max_order
     z.pageblock_order = pageblock_order
     z.pageblock_nr_pages = 1 << pageblock_order
-    heads = (max_order + 1) * NR_MIGRATETYPES
+    heads = (max_order + 1) * NR_MIGRATETYPES + NR_PCP_LISTS
     # zeros() maps untouched memory, so a large zone costs only what it uses
     z.nxt_array = np.zeros(z.nr_frames + heads, np.uint32)
     z.prv_array = np.zeros(z.nr_frames + heads, np.uint32)
@@ -158,9 +177,27 @@ def zone_init(
     z.nr_free_pages = 0
     z.nr_free_cma_pages = 0
     z.nr_isolate_pageblock = 0
+    z.nr_reserved_highatomic = 0
+    z.nr_free_highatomic = 0
+    z.managed_pages = nr_pages
     z.wmark_min = 0
     z.wmark_low = 0
+    z.wmark_high = 0
+    z.watermark_boost = 0
+    z.watermark_boost_factor = 0
     z.lowmem_reserve = 0
+    z.below_high = False
+    z.rmqueue_mode = 0
+    z.pcp_used = False
+    z.pcp_count = 0
+    z.pcp_high = 0
+    z.pcp_batch = 1
+    z.pcp_free_factor = 0
+    z.pcp_high_min = 0
+    z.pcp_high_max = 0
+    z.pcp_free_count = 0
+    z.pcp_alloc_factor = 0
+    z.pcp_flags = 0
     z.targets_may_spill = False
     z.signal_pending = False
     z.log_events = 0
@@ -169,11 +206,9 @@ def zone_init(
     z.taken_type = 0
     refuse(z, 0, 0, NONE)
     zone_bind(z)
-    for order in range(max_order + 1):
-        for mt in range(NR_MIGRATETYPES):
-            head = list_head(z, order, mt)
-            z.nxt[head] = head
-            z.prv[head] = head
+    for head in range(z.nr_frames, z.nr_frames + heads):
+        z.nxt[head] = head
+        z.prv[head] = head
 
 
 @cython.cfunc

@@ -1,0 +1,371 @@
+"""When a type's own lists are empty: which other type, which page of it, and what becomes of its pageblock.
+
+Source: mm/page_alloc.c: __rmqueue, __rmqueue_fallback, steal_suitable_fallback (5.15, 6.1), __rmqueue_claim,
+__rmqueue_steal, try_to_steal_block (6.12.117).
+"""
+
+import cython
+
+if not cython.compiled:
+    from .constants import (
+        ALLOC,
+        ALLOC_CMA,
+        ALLOC_NOFRAGMENT,
+        BUDDY,
+        CLASS_MASK,
+        CMA,
+        C_ANON,
+        C_FILE,
+        C_MOVABLE_OPS,
+        C_THP,
+        EV_EXTFRAG,
+        FALLBACK_LARGEST,
+        HIGHATOMIC,
+        MOVABLE,
+        NONE,
+        NR_MIGRATETYPES,
+        ORDER_MASK,
+        RECLAIMABLE,
+        RMQUEUE_CLAIM,
+        RMQUEUE_CMA,
+        RMQUEUE_NORMAL,
+        RMQUEUE_STEAL,
+        RULE_FALLBACK,
+        UNMOVABLE,
+    )
+    from .zone import (
+        ZoneState,
+        compound_head,
+        emit,
+        get_pageblock_migratetype,
+        pageblock_end,
+        pageblock_start,
+        set_pageblock_migratetype,
+        zone_spans,
+    )
+    from .freelist import del_page_from_free_list, get_page_from_free_area, move_to_free_list
+    from .page_alloc import (
+        _move_freepages_block,
+        _rmqueue_smallest,
+        block_is_whole,
+        change_pageblock_range,
+        expand,
+        move_freepages_block,
+    )
+    from .watermark import boost_watermark
+    from .gfp import free_pages
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def fallbacks(mt: cython.uint, i: cython.uint) -> cython.uint:
+    """The i-th type (0, 1) that a request falls back to; NR_MIGRATETYPES: none (array fallbacks, 6.1)."""
+    if mt == UNMOVABLE:
+        return RECLAIMABLE if i == 0 else MOVABLE
+    if mt == MOVABLE:
+        return RECLAIMABLE if i == 0 else UNMOVABLE
+    if mt == RECLAIMABLE:
+        return UNMOVABLE if i == 0 else MOVABLE
+    return NR_MIGRATETYPES
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def can_steal_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint) -> cython.bint:
+    """Whether a fallback of this order may take the whole pageblock's free pages along (6.1)."""
+    return (
+        order >= z.pageblock_order
+        or order >= z.pageblock_order // 2
+        or start_mt == RECLAIMABLE
+        or start_mt == UNMOVABLE
+    )
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def find_suitable_fallback(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
+    """First fallback type with a free block of this order, or NR_MIGRATETYPES (6.1, only_stealable false)."""
+    i: cython.uint
+    fallback_mt: cython.uint
+    if z.nr_free[order] == 0:
+        return NR_MIGRATETYPES
+    for i in range(2):
+        fallback_mt = fallbacks(mt, i)
+        if fallback_mt != NR_MIGRATETYPES and get_page_from_free_area(z, order, fallback_mt) != NONE:
+            return fallback_mt
+    return NR_MIGRATETYPES
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def page_is_movable(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """PageLRU or __PageMovable, as far as an allocated head's class tells."""
+    c: cython.uint = z.flags[pfn] & CLASS_MASK
+    return c == C_ANON or c == C_FILE or c == C_THP or c == C_MOVABLE_OPS
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def count_movable(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.uint:
+    """Pages of [pfn, end) that move_freepages counts as movable.
+
+    PageLRU looks at the head (PF_HEAD), so each tail of a THP counts; __PageMovable does not,
+    so of a compound page of that kind only the head counts (6.1, include/linux/page-flags.h).
+    """
+    movable: cython.uint = 0
+    s: cython.uint
+    size: cython.uint
+    head: cython.uint
+    while pfn < end:
+        s = z.state[pfn]
+        size = 1
+        if s & BUDDY:
+            size = 1 << (s & ORDER_MASK)
+        elif s & ALLOC:
+            size = 1 << (s & ORDER_MASK)
+            if page_is_movable(z, pfn):
+                movable += 1 if z.flags[pfn] & CLASS_MASK == C_MOVABLE_OPS else min(size, end - pfn)
+        elif pageblock_start(z, pfn) == pfn:
+            # the block starts inside a larger page
+            head = compound_head(z, pfn)
+            if head != NONE and z.flags[head] & CLASS_MASK == C_THP:
+                size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
+                movable += min(size, end - pfn)
+        pfn += size
+    return movable
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def count_free(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.uint:
+    """Pages in free blocks whose head lies in [pfn, end)."""
+    free_pages: cython.uint = 0
+    s: cython.uint
+    while pfn < end:
+        s = z.state[pfn]
+        if s & BUDDY:
+            free_pages += 1 << (s & ORDER_MASK)
+        pfn += 1 << (s & ORDER_MASK) if s else 1
+    return free_pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def steal_suitable_fallback(
+    z: ZoneState, pfn: cython.uint, start_mt: cython.uint, whole_block: cython.bint
+) -> cython.void:
+    """Bring a fallback block, and with it perhaps its whole pageblock, to the request's lists (6.1).
+
+    The pageblock changes its type if at least half of it is free or already of the request's kind.
+    """
+    order: cython.uint = z.state[pfn] & ORDER_MASK
+    old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
+    start: cython.uint = pageblock_start(z, pfn)
+    free_pages: cython.uint
+    movable: cython.uint
+    alike: cython.uint = 0
+    if old_mt == HIGHATOMIC:
+        move_to_free_list(z, pfn, order, start_mt)
+        return
+    if order >= z.pageblock_order:
+        change_pageblock_range(z, pfn, order, start_mt)
+        move_to_free_list(z, pfn, order, start_mt)
+        return
+    boost_watermark(z)
+    if not whole_block:
+        move_to_free_list(z, pfn, order, start_mt)
+        return
+    if not zone_spans(z, start):
+        start = pfn
+    movable = count_movable(z, start, pageblock_end(z, pfn))
+    free_pages = move_freepages_block(z, pfn, start_mt)
+    if start_mt == MOVABLE:
+        alike = movable
+    elif old_mt == MOVABLE:
+        alike = z.pageblock_nr_pages - (free_pages + movable)
+    if free_pages == 0:
+        # the pageblock reaches beyond the zone
+        move_to_free_list(z, pfn, order, start_mt)
+    elif free_pages + alike >= z.pageblock_nr_pages // 2:
+        set_pageblock_migratetype(z, pfn, start_mt)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _rmqueue_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint, alloc_flags: cython.uint) -> cython.bint:
+    """Move free pages of another type to the request's lists; False if there are none (__rmqueue_fallback, 6.1).
+
+    The largest block is preferred, so that one pageblock is polluted and not several; a movable
+    request that may not take a whole pageblock takes the smallest block instead.
+    """
+    min_order: cython.uint = order
+    current: cython.uint = z.max_order
+    fallback_mt: cython.uint
+    pfn: cython.uint
+    steal: cython.bint
+    if order < z.pageblock_order and alloc_flags & ALLOC_NOFRAGMENT:
+        min_order = z.pageblock_order
+    if current < min_order:
+        return False
+    fallback_mt = find_suitable_fallback(z, current, start_mt)
+    while fallback_mt == NR_MIGRATETYPES:
+        if current == min_order:
+            return False
+        current -= 1
+        fallback_mt = find_suitable_fallback(z, current, start_mt)
+    steal = can_steal_fallback(z, current, start_mt)
+    if not steal and start_mt == MOVABLE and current > order:
+        current = order
+        fallback_mt = find_suitable_fallback(z, current, start_mt)
+        while fallback_mt == NR_MIGRATETYPES:
+            current += 1
+            fallback_mt = find_suitable_fallback(z, current, start_mt)
+        steal = can_steal_fallback(z, current, start_mt)
+    pfn = get_page_from_free_area(z, current, fallback_mt)
+    steal_suitable_fallback(z, pfn, start_mt, steal)
+    if z.recording:
+        emit(z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, get_pageblock_migratetype(z, pfn) == start_mt)
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def try_to_claim_block(
+    z: ZoneState, pfn: cython.uint, current: cython.uint, order: cython.uint, start_mt: cython.uint
+) -> cython.uint:
+    """Make the pageblock of a free page the request's own and allocate from it; NONE: it is not worth it (6.12).
+
+    Worth it is a page of at least a pageblock, or a pageblock of which at least half is free or of the request's kind.
+    """
+    old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
+    movable: cython.uint
+    free_pages: cython.uint
+    alike: cython.uint = 0
+    if old_mt == HIGHATOMIC:
+        return NONE
+    if current >= z.pageblock_order:
+        del_page_from_free_list(z, pfn, current)
+        change_pageblock_range(z, pfn, current, start_mt)
+        expand(z, pfn, order, current, start_mt)
+        z.taken_type = start_mt
+        return pfn
+    boost_watermark(z)
+    if not block_is_whole(z, pfn):
+        return NONE
+    movable = count_movable(z, pageblock_start(z, pfn), pageblock_end(z, pfn))
+    free_pages = count_free(z, pageblock_start(z, pfn), pageblock_end(z, pfn))
+    if start_mt == MOVABLE:
+        alike = movable
+    elif old_mt == MOVABLE:
+        alike = z.pageblock_nr_pages - (free_pages + movable)
+    if free_pages + alike < z.pageblock_nr_pages // 2:
+        return NONE
+    _move_freepages_block(z, pfn, old_mt, start_mt)
+    return _rmqueue_smallest(z, order, start_mt)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _rmqueue_claim(z: ZoneState, order: cython.uint, start_mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
+    """Claim a pageblock of another type, the largest free page first; NONE if none may be claimed (6.12)."""
+    min_order: cython.uint = order
+    current: cython.uint = z.max_order + 1
+    fallback_mt: cython.uint
+    head: cython.uint
+    pfn: cython.uint
+    if order < z.pageblock_order and alloc_flags & ALLOC_NOFRAGMENT:
+        min_order = z.pageblock_order
+    while current > min_order:
+        current -= 1
+        fallback_mt = find_suitable_fallback(z, current, start_mt)
+        if fallback_mt == NR_MIGRATETYPES:
+            continue
+        if not can_steal_fallback(z, current, start_mt):
+            break
+        head = get_page_from_free_area(z, current, fallback_mt)
+        pfn = try_to_claim_block(z, head, current, order, start_mt)
+        if pfn != NONE:
+            if z.recording:
+                emit(z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, 1)
+            return pfn
+    return NONE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _rmqueue_steal(z: ZoneState, order: cython.uint, start_mt: cython.uint) -> cython.uint:
+    """Take one page of another type, the smallest first; the rest stays on that type's lists (6.12)."""
+    current: cython.uint
+    fallback_mt: cython.uint
+    pfn: cython.uint
+    for current in range(order, z.max_order + 1):
+        fallback_mt = find_suitable_fallback(z, current, start_mt)
+        if fallback_mt == NR_MIGRATETYPES:
+            continue
+        pfn = get_page_from_free_area(z, current, fallback_mt)
+        del_page_from_free_list(z, pfn, current)
+        expand(z, pfn, order, current, fallback_mt)
+        z.taken_type = fallback_mt
+        if z.recording:
+            emit(
+                z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, get_pageblock_migratetype(z, pfn) == start_mt
+            )
+        return pfn
+    return NONE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
+    """Take a block: balance with CMA, own lists, CMA, other types (__rmqueue). The caller accounts for ``z.taken_type``.
+
+    Rule "fallback": 6.1 moves free pages of another type to the request's lists and tries those again; since 6.10 (here
+    with the claim and steal of 6.12.117) a page is taken where it lies. ``z.rmqueue_mode`` remembers, over a
+    bulk of allocations, what was found empty (6.12).
+    """
+    pfn: cython.uint
+    if alloc_flags & ALLOC_CMA and z.nr_free_cma_pages > z.nr_free_pages // 2:
+        pfn = _rmqueue_smallest(z, order, CMA)
+        if pfn != NONE:
+            return pfn
+    if z.rules[RULE_FALLBACK] == FALLBACK_LARGEST:
+        pfn = _rmqueue_smallest(z, order, mt)
+        if pfn == NONE and alloc_flags & ALLOC_CMA:
+            pfn = _rmqueue_smallest(z, order, CMA)
+        if pfn == NONE and _rmqueue_fallback(z, order, mt, alloc_flags):
+            pfn = _rmqueue_smallest(z, order, mt)
+        return pfn
+    if z.rmqueue_mode == RMQUEUE_NORMAL:
+        pfn = _rmqueue_smallest(z, order, mt)
+        if pfn != NONE:
+            return pfn
+    if z.rmqueue_mode <= RMQUEUE_CMA and alloc_flags & ALLOC_CMA:
+        pfn = _rmqueue_smallest(z, order, CMA)
+        if pfn != NONE:
+            z.rmqueue_mode = RMQUEUE_CMA
+            return pfn
+    if z.rmqueue_mode <= RMQUEUE_CLAIM:
+        pfn = _rmqueue_claim(z, order, mt, alloc_flags)
+        if pfn != NONE:
+            z.rmqueue_mode = RMQUEUE_NORMAL
+            return pfn
+    if not alloc_flags & ALLOC_NOFRAGMENT:
+        pfn = _rmqueue_steal(z, order, mt)
+        if pfn != NONE:
+            z.rmqueue_mode = RMQUEUE_STEAL
+            return pfn
+    return NONE

@@ -1,0 +1,83 @@
+"""Watermarks: how many pages must stay free.
+
+Source: mm/page_alloc.c: __zone_watermark_ok, __zone_watermark_unusable_free, boost_watermark (6.1.192, 6.12.117).
+"""
+
+import cython
+
+if not cython.compiled:
+    from .constants import (
+        ALLOC_CMA,
+        ALLOC_HIGHATOMIC,
+        ALLOC_MIN_RESERVE,
+        ALLOC_NON_BLOCK,
+        ALLOC_OOM,
+        ALLOC_RESERVES,
+        CMA,
+        HIGHATOMIC,
+        MARK_RESERVED,
+        MOVABLE,
+        NONE,
+        RECLAIMABLE,
+        RULE_HIGHATOMIC_MARK,
+        UNMOVABLE,
+    )
+    from .zone import ZoneState
+    from .freelist import get_page_from_free_area
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, alloc_flags: cython.uint) -> cython.bint:
+    """Whether enough pages stay free and a block of the order exists (__zone_watermark_ok, 6.1).
+
+    Free pages in CMA count only for requests that may use them, the HIGHATOMIC reserve only for those that may dip into
+    reserves; ISOLATE lists never do. Rule "highatomic mark": 6.1 subtracts the size of the reserved pageblocks,
+    6.12 what is free in them.
+    """
+    free: cython.longlong = z.nr_free_pages - ((cython.cast(cython.longlong, 1) << order) - 1)
+    current: cython.uint
+    if not alloc_flags & ALLOC_CMA:
+        free -= z.nr_free_cma_pages
+    if not alloc_flags & ALLOC_RESERVES:
+        free -= z.nr_reserved_highatomic if z.rules[RULE_HIGHATOMIC_MARK] == MARK_RESERVED else z.nr_free_highatomic
+    elif alloc_flags & ALLOC_MIN_RESERVE:
+        mark -= mark // 2
+        if alloc_flags & ALLOC_NON_BLOCK:
+            mark -= mark // 4
+    if alloc_flags & ALLOC_OOM:
+        mark -= mark // 2
+    if free <= mark + z.lowmem_reserve:
+        return False
+    if order == 0:
+        return True
+    for current in range(order, z.max_order + 1):
+        if z.nr_free[current] == 0:
+            continue
+        if (
+            get_page_from_free_area(z, current, UNMOVABLE) != NONE
+            or get_page_from_free_area(z, current, MOVABLE) != NONE
+            or get_page_from_free_area(z, current, RECLAIMABLE) != NONE
+        ):
+            return True
+        if alloc_flags & ALLOC_CMA and get_page_from_free_area(z, current, CMA) != NONE:
+            return True
+        if alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM) and get_page_from_free_area(z, current, HIGHATOMIC) != NONE:
+            return True
+    return False
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def boost_watermark(z: ZoneState) -> cython.void:
+    """Raise the watermarks for a while after a fallback below pageblock order, so that reclaim starts early (6.1).
+
+    By one pageblock, up to the high watermark times the factor; not in zones of fewer than four pageblocks.
+    """
+    most: cython.longlong = z.wmark_high * z.watermark_boost_factor // 10000
+    if most == 0 or cython.cast(cython.longlong, z.pageblock_nr_pages) * 4 > z.managed_pages:
+        return
+    most = max(most, cython.cast(cython.longlong, z.pageblock_nr_pages))
+    z.watermark_boost = min(z.watermark_boost + z.pageblock_nr_pages, most)
