@@ -16,6 +16,7 @@ __all__ = ["main"]
 #: Subcommand -> what it is for; its module here has the same name and a click command ``command``.
 COMMANDS = {
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
+    "replay": "run traces of real kernels on the model and compare every answer",
 }
 
 

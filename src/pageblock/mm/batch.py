@@ -44,9 +44,12 @@ def operations_error(
         if (op == OP_ALLOC or op == OP_ALLOC_ATOMIC) and ((word >> 8 & 0xFF) > z.max_order or (word >> 16 & 0xFF) > 2):
             return i
         if op == OP_CONTIG or op == OP_FREE_CONTIG:
+            # an empty range is something a kernel can be asked for, if its pageblock is not the first
             start = ops[2 * i + 1] & NONE
             nr = ops[2 * i + 1] >> 32
-            if nr == 0 or start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
+            if op == OP_CONTIG and nr == 0 and z.zone_start + start < z.pageblock_nr_pages:
+                return i
+            if start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
                 return i
     return -1
 

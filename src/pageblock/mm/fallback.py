@@ -53,7 +53,6 @@ if not cython.compiled:
         move_freepages_block,
     )
     from .watermark import boost_watermark
-    from .gfp import free_pages
 
 
 @cython.cfunc
@@ -147,14 +146,14 @@ def count_movable(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.ui
 @cython.exceptval(check=False)
 def count_free(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.uint:
     """Pages in free blocks whose head lies in [pfn, end)."""
-    free_pages: cython.uint = 0
+    nr_free: cython.uint = 0
     s: cython.uint
     while pfn < end:
         s = z.state[pfn]
         if s & BUDDY:
-            free_pages += 1 << (s & ORDER_MASK)
+            nr_free += 1 << (s & ORDER_MASK)
         pfn += 1 << (s & ORDER_MASK) if s else 1
-    return free_pages
+    return nr_free
 
 
 @cython.cfunc
@@ -170,7 +169,7 @@ def steal_suitable_fallback(
     order: cython.uint = z.state[pfn] & ORDER_MASK
     old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
     start: cython.uint = pageblock_start(z, pfn)
-    free_pages: cython.uint
+    nr_free: cython.uint
     movable: cython.uint
     alike: cython.uint = 0
     if old_mt == HIGHATOMIC:
@@ -187,15 +186,15 @@ def steal_suitable_fallback(
     if not zone_spans(z, start):
         start = pfn
     movable = count_movable(z, start, pageblock_end(z, pfn))
-    free_pages = move_freepages_block(z, pfn, start_mt)
+    nr_free = move_freepages_block(z, pfn, start_mt)
     if start_mt == MOVABLE:
         alike = movable
     elif old_mt == MOVABLE:
-        alike = z.pageblock_nr_pages - (free_pages + movable)
-    if free_pages == 0:
+        alike = z.pageblock_nr_pages - (nr_free + movable)
+    if nr_free == 0:
         # the pageblock reaches beyond the zone
         move_to_free_list(z, pfn, order, start_mt)
-    elif free_pages + alike >= z.pageblock_nr_pages // 2:
+    elif nr_free + alike >= z.pageblock_nr_pages // 2:
         set_pageblock_migratetype(z, pfn, start_mt)
 
 
@@ -250,7 +249,7 @@ def try_to_claim_block(
     """
     old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
     movable: cython.uint
-    free_pages: cython.uint
+    nr_free: cython.uint
     alike: cython.uint = 0
     if old_mt == HIGHATOMIC:
         return NONE
@@ -264,12 +263,12 @@ def try_to_claim_block(
     if not block_is_whole(z, pfn):
         return NONE
     movable = count_movable(z, pageblock_start(z, pfn), pageblock_end(z, pfn))
-    free_pages = count_free(z, pageblock_start(z, pfn), pageblock_end(z, pfn))
+    nr_free = count_free(z, pageblock_start(z, pfn), pageblock_end(z, pfn))
     if start_mt == MOVABLE:
         alike = movable
     elif old_mt == MOVABLE:
-        alike = z.pageblock_nr_pages - (free_pages + movable)
-    if free_pages + alike < z.pageblock_nr_pages // 2:
+        alike = z.pageblock_nr_pages - (nr_free + movable)
+    if nr_free + alike < z.pageblock_nr_pages // 2:
         return NONE
     _move_freepages_block(z, pfn, old_mt, start_mt)
     return _rmqueue_smallest(z, order, start_mt)

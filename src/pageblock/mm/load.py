@@ -3,7 +3,7 @@
 import cython
 
 if not cython.compiled:
-    from .constants import ALLOC, BUDDY, C_HOLE, ISOLATE
+    from .constants import ALLOC, BUDDY, CLASS_MASK, C_HOLE, ISOLATE
     from .zone import ZoneState
     from .freelist import add_to_free_list_tail
     from .page_alloc import mod_zone_freepage_state
@@ -22,7 +22,7 @@ def place_run(
             return False
     if order == 0:
         for pfn in range(start, start + nr_pages):
-            z.state[pfn] = ALLOC
+            z.state[pfn] = ALLOC if flags & CLASS_MASK else 0
             z.flags[pfn] = flags
         return True
     for pfn in range(start, start + nr_pages):

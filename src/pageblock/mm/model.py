@@ -37,6 +37,7 @@ if not cython.compiled:
         INV_FREE_CMA,
         INV_FREE_PAGES,
         ISOLATE,
+        MARK_FREE,
         MOVABLE,
         NONE,
         NR_MIGRATETYPES,
@@ -49,7 +50,10 @@ if not cython.compiled:
         RECLAIMABLE,
         REQUEST_ATOMIC,
         REQUEST_NORMAL,
+        RULE_HIGHATOMIC_MARK,
+        RULE_PCP_TUNING,
         SURVEY_WORDS,
+        TUNING_AUTO,
         UNMOVABLE,
     )
     from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr32, ptr64, ptr64s, ptr8, zone_bind, zone_init
@@ -63,7 +67,12 @@ if not cython.compiled:
     from .invariants import broken, check_zone
     from .survey import find_head, survey_stretches
     from .load import place_free_blocks, place_runs
+    from .digest import digest_free_lists, digest_pageblocks, digest_pcp_lists
 
+
+#: Start and multiplier of the 64-bit FNV-1a digest.
+FNV_BASIS = 0xCBF29CE484222325
+FNV_PRIME = 0x100000001B3
 
 #: No page, no handle; as Python sees it (the core's NONE is a C constant).
 NO_PAGE = 0xFFFFFFFF
@@ -487,6 +496,20 @@ class Zone(ZoneState):
 
     # ---- watch and verify ----
 
+    def digests(self, isolate_number: Any = ISOLATE) -> tuple[int, int, int]:
+        """FNV-1a digests of the free lists in order, of the pageblock types, and of the per-cpu lists.
+
+        ``isolate_number``: the number of ISOLATE in the kernel compared with, 5 with CONFIG_CMA and 4 without.
+        """
+        number: cython.uint = self.checked_migratetype(isolate_number, NR_MIGRATETYPES)
+        basis: cython.ulonglong = FNV_BASIS
+        prime: cython.ulonglong = FNV_PRIME
+        return (
+            digest_free_lists(self, number, basis, prime),
+            digest_pageblocks(self, number, basis, prime),
+            digest_pcp_lists(self, basis, prime),
+        )
+
     def observe(self, listener: Listener | None) -> None:
         """Call ``listener(event)`` for each step, after the call that made them; None: stop."""
         self.listener = listener
@@ -532,6 +555,8 @@ class Zone(ZoneState):
 
     def load_pages(self, start_pfn: Any, nr_pages: Any, page_class: Any, order: Any, flags: Any) -> None:
         """Place allocated pages: arrays of equal length; each entry a run of blocks of ``order`` from ``start_pfn``.
+
+        Class FREE means pages that nobody refers to and that are on no list: tails of a block that is not compound.
 
         Raises:
             RangeError: a run leaves the zone.
@@ -689,6 +714,30 @@ class Zone(ZoneState):
     def nr_pcp_pages(self) -> int:
         """Pages on the per-cpu lists."""
         return self.pcp_count
+
+    def pcp_state(self) -> dict[str, int]:
+        """Count and tuning of the per-cpu lists, under the names of ``struct per_cpu_pages``."""
+        state = {"count": self.pcp_count, "high": self.pcp_high, "batch": self.pcp_batch}
+        if self.rules[RULE_PCP_TUNING] == TUNING_AUTO:
+            return state | {
+                "high_min": self.pcp_high_min,
+                "high_max": self.pcp_high_max,
+                "free_count": self.pcp_free_count,
+                "alloc_factor": self.pcp_alloc_factor,
+                "flags": self.pcp_flags,
+            }
+        return state | {"free_factor": self.pcp_free_factor}
+
+    def reserves(self) -> dict[str, int]:
+        """Watermark boost and the HIGHATOMIC reserve, pages; what is free in it where the release keeps count."""
+        found = {"boost": self.watermark_boost, "highatomic": self.nr_reserved_highatomic}
+        if self.rules[RULE_HIGHATOMIC_MARK] == MARK_FREE:
+            found["free_highatomic"] = self.nr_free_highatomic
+        return found
+
+    def base(self) -> int:
+        """Absolute pfn that the core counts from; ``run`` keeps handles relative to it."""
+        return self.base_pfn
 
     def drain_all_pages(self) -> None:
         """Give the pages of the per-cpu lists to the buddy lists."""

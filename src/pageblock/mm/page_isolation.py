@@ -459,7 +459,10 @@ def test_pages_isolated(z: ZoneState, start: cython.uint, end: cython.uint, isol
             why = WHY_NOT_ISOLATED
             break
         pfn += z.pageblock_nr_pages
-    if why == WHY_NONE:
+    if start >= end:
+        # the kernel finds no page at all in an empty range
+        why = WHY_BUSY
+    elif why == WHY_NONE:
         pfn = start
         while pfn < end:
             c = z.flags[pfn] & CLASS_MASK

@@ -1,0 +1,5 @@
+"""Runs of the model over many operations: replays of recorded kernels."""
+
+from .replay import Divergence, Replay, replay
+
+__all__ = ["Divergence", "Replay", "replay"]

@@ -1,0 +1,519 @@
+"""Run a recorded trace on the model and compare everything that the kernel answered.
+
+Allocations and frees between two records that need a look go through ``Zone.run`` in one call, so the speed is the core's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from ..machine.trace import Action, Contig, Dump, Hash, TraceReader
+from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
+
+__all__ = ["Divergence", "Replay", "replay"]
+
+EMPTY = 0xFFFFFFFF
+OFFNODE = 0xFFFFFFFE
+_GROW = 1 << 16
+
+#: Trace letter of an allocation -> migratetype. Upper case: a compound page.
+_MIGRATETYPE = {
+    "u": Migratetype.UNMOVABLE,
+    "h": Migratetype.UNMOVABLE,
+    "r": Migratetype.RECLAIMABLE,
+    "m": Migratetype.MOVABLE,
+    "p": Migratetype.MOVABLE,
+}
+
+#: Trace letter of a page that is not the trace's -> class. Tails without a reference (0) are no page of their own.
+_FOREIGN = {"R": PageClass.RESERVED, "S": PageClass.SLAB, "T": PageClass.PGTABLE, "0": PageClass.FREE}
+
+#: Geometry and counters of a dump that the model follows, by their names in the trace.
+_DUMPED = ("boost", "highatomic", "free_highatomic")
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first point where model and kernel part: the line, the operations before it, and both answers."""
+
+    line: int
+    operations: int
+    what: str
+    kernel: str
+    model: str
+    around: tuple[str, ...] = ()
+
+
+@dataclass
+class Replay:
+    """What was compared, and the first divergence if there was one."""
+
+    trace: str
+    kernel: str
+    release: str
+    operations: int = 0
+    contig_ranges: int = 0
+    migrations: int = 0
+    hashes: int = 0
+    dumps: int = 0
+    divergence: Divergence | None = None
+
+
+class _Parted(Exception):  # noqa: N818 - not an error, the end of a comparison
+    """Carries the divergence out of the comparison."""
+
+    def __init__(self, line: int, what: str, kernel: object, model: object, around: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.line, self.what, self.around = line, what, around
+        self.kernel, self.model = str(kernel), str(model)
+
+
+def replay(
+    path: Path,
+    release: str | None = None,
+    until: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Replay:
+    """Replay one trace until its end, its first divergence, or so many operations.
+
+    Args:
+        path: plain or .zst.
+        release: whose rules; None: those that the header names.
+        until: stop after this many operations.
+        progress: called with bytes read and bytes in all.
+
+    Raises:
+        InputError: a trace that cannot be read or makes no sense, with its line.
+    """
+    reader = TraceReader(path)
+    try:
+        return _Player(reader, release or reader.header.release, until, progress).play()
+    finally:
+        reader.close()
+
+
+class _Player:
+    """One replay: the zone, the handles, and the operations that wait to be run."""
+
+    def __init__(
+        self, reader: TraceReader, release: str, until: int | None, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.reader = reader
+        self.until = until
+        self.progress = progress
+        self.done = Replay(reader.path.name, reader.header.kernel, release)
+        self.zone: Zone | None = None
+        self.isolate_number = 5
+        self.foreign = 0
+        self.handles: npt.NDArray[np.uint32] = np.full(_GROW, EMPTY, np.uint32)
+        self.sizes: npt.NDArray[np.int64] = np.full(_GROW, -1, np.int64)
+        self.contig: set[int] = set()
+        self.waiting: list[tuple[int, int, int, int, int, int, int]] = []
+        self.expected: list[int] = []
+        self.lines: list[int] = []
+
+    def play(self) -> Replay:
+        try:
+            for record in self.reader.records():
+                if isinstance(record, Action):
+                    self.action(record)
+                elif isinstance(record, Contig):
+                    self.contig_range(record)
+                elif isinstance(record, Hash):
+                    self.compare_hash(record)
+                elif self.zone is None:
+                    self.zone = self.load(record)
+                else:
+                    self.compare_dump(record)
+                if self.until is not None and self.done.operations >= self.until:
+                    break
+            self.run_waiting()
+        except _Parted as parted:
+            self.done.divergence = Divergence(
+                parted.line, self.done.operations, parted.what, parted.kernel, parted.model, parted.around
+            )
+        return self.done
+
+    # ---- the initial state ----
+
+    def load(self, dump: Dump) -> Zone:
+        """The zone of the first dump."""
+        if dump.after_bug or not dump.types:
+            raise self.reader.fail("the first dump is not of a whole zone: record the trace again", dump.line)
+        self.isolate_number = dump.number("migratetypes") - 1
+        start = dump.number("start_pfn")
+        zone = Zone(
+            dump.number("spanned"),
+            self.done.release,
+            start,
+            # the trace has the kernel's old exclusive bound
+            dump.number("max_order") - 1,
+            dump.number("pageblock_order"),
+            populate=False,
+            name=self.reader.path.name,
+        )
+        types = np.concatenate([np.full(count, self.type_of(mt), np.uint8) for mt, count in dump.types])
+        zone.load_pageblocks(types)
+        for first, count, letter in dump.foreign:
+            page_class = _FOREIGN.get(letter, PageClass.KERNEL)
+            zone.load_pages([start + first], [count], [page_class], [0], [0])
+            self.foreign += count
+        for (order, mt), pfns in dump.free.items():
+            n = len(pfns)
+            zone.load_free(pfns + start, np.full(n, order), np.full(n, self.type_of(mt)))
+        marks = dump.watermarks
+        zone.set_watermarks(
+            marks["min"],
+            marks["low"],
+            marks["high"],
+            lowmem_reserve=marks["lowmem_reserve"],
+            managed_pages=dump.number("managed"),
+            boost=marks.get("boost", 0),
+        )
+        zone.set_highatomic(marks.get("highatomic", 0), marks.get("free_highatomic", 0))
+        zone.set_targets_may_spill(True)
+        if self.reader.header.per_cpu_lists:
+            self.load_pcp(zone, dump)
+        return zone
+
+    def load_pcp(self, zone: Zone, dump: Dump) -> None:
+        """The per-cpu lists and their tuning."""
+        q = dump.pcp
+        high = q["high"]
+        zone.set_pcp(
+            high,
+            q["batch"],
+            free_factor=q.get("free_factor", 0),
+            high_min=q.get("high_min", high),
+            high_max=q.get("high_max", high),
+            free_count=q.get("free_count", 0),
+            alloc_factor=q.get("alloc_factor", 0),
+            flags=q.get("flags", 0),
+        )
+        for pindex, pfns in dump.pcp_lists.items():
+            zone.load_pcp(pindex, (pfns + zone.start_pfn).tolist())
+
+    def type_of(self, number: int) -> int:
+        """Migratetype of the trace's number: ISOLATE is 4 without CONFIG_CMA; holes count as MOVABLE."""
+        if number == self.isolate_number:
+            return int(Migratetype.ISOLATE)
+        return int(Migratetype.MOVABLE) if number == 9 else number
+
+    # ---- operations ----
+
+    def need_zone(self, line: int) -> Zone:
+        if self.zone is None:
+            raise self.reader.fail("an operation comes before the first dump", line)
+        return self.zone
+
+    def action(self, a: Action) -> None:
+        """Queue an allocation or a free."""
+        zone = self.need_zone(a.line)
+        if a.op == "z":
+            self.run_waiting()
+            for handle in np.flatnonzero(self.handles != EMPTY).tolist():
+                self.queue_free(handle, a.line)
+        elif a.op == "a":
+            letter = a.kind.lower()
+            if letter not in _MIGRATETYPE or not 0 <= a.order <= zone.geometry.max_order:
+                raise self.reader.fail(
+                    f"allocation of order {a.order}, kind {a.kind!r}: not one that the format has", a.line
+                )
+            if a.pfn is not None and not 0 <= a.pfn < zone.geometry.nr_pages:
+                raise self.reader.fail(f"pfn {a.pfn} is outside the zone of {zone.geometry.nr_pages} pages", a.line)
+            self.room_for(a.handle, a.line)
+            compound = PageFlag.COMPOUND if a.kind.isupper() and a.order else 0
+            moves = (letter == "m" and a.order == 0) or a.kind == "M"
+            flags = int(PageClass.MOVABLE_OPS if moves else PageClass.KERNEL) | compound
+            op = 5 if letter == "h" else 1
+            self.queue(
+                (op, a.order, _MIGRATETYPE[letter], flags, a.handle, 0, 0), a.line, -12 if a.pfn is None else a.pfn
+            )
+            self.sizes[a.handle] = 1 << a.order
+            self.contig.discard(a.handle)
+        elif not a.empty:
+            self.known(a.handle, a.line)
+            if (a.op == "g") != (a.handle in self.contig):
+                raise self.reader.fail(f"handle {a.handle} is freed by {a.op!r} but was not allocated for that", a.line)
+            self.queue_free(a.handle, a.line)
+        if len(self.waiting) >= 1 << 16:
+            self.run_waiting()
+
+    def queue_free(self, handle: int, line: int) -> None:
+        if handle in self.contig:
+            self.queue((4, 0, 0, 0, handle, 0, int(self.sizes[handle])), line, 0)
+        else:
+            self.queue((2, 0, 0, 0, handle, 0, 0), line, 0)
+
+    def queue(self, operation: tuple[int, int, int, int, int, int, int], line: int, expected: int) -> None:
+        self.waiting.append(operation)
+        self.expected.append(expected)
+        self.lines.append(line)
+        self.done.operations += 1
+
+    def room_for(self, handle: int, line: int) -> None:
+        """Make the tables long enough for a handle."""
+        if not 0 <= handle < 1 << 28:
+            raise self.reader.fail(f"handle {handle} is out of range", line)
+        if handle >= len(self.handles):
+            more = max(handle + 1 - len(self.handles), len(self.handles))
+            self.handles = np.concatenate([self.handles, np.full(more, EMPTY, np.uint32)])
+            self.sizes = np.concatenate([self.sizes, np.full(more, -1, np.int64)])
+
+    def known(self, handle: int, line: int) -> None:
+        if not 0 <= handle < len(self.handles) or self.sizes[handle] < 0:
+            raise self.reader.fail(f"handle {handle} was never allocated", line)
+
+    def run_waiting(self) -> None:
+        """Run what is queued and compare each answer."""
+        if not self.waiting:
+            return
+        zone = self.need_zone(self.lines[0])
+        results = zone.run(np.array(self.waiting, OPERATION), self.handles)
+        wanted = np.array(self.expected, np.int64)
+        ops = np.array([operation[0] for operation in self.waiting], np.int64)
+        lines, queued = self.lines, self.waiting
+        self.waiting, self.expected, self.lines = [], [], []
+        allocates = (ops == 1) | (ops == 5)
+        wanted = np.where(allocates & (wanted >= 0), wanted + zone.start_pfn, wanted)
+        # a free has no answer, but its handle must hold something: here, or a page that went to another zone (-EREMOTE)
+        wrong = np.where(allocates, results != wanted, (results < 0) & (results != -66))
+        if self.progress is not None:
+            self.progress(self.reader.position(), self.reader.size)
+        if not wrong.any():
+            return
+        i = int(np.argmax(wrong))
+        self.done.operations -= len(queued) - i - 1
+        op, order, mt, _, handle, _, _ = queued[i]
+        if op in (1, 5):
+            what = f"allocate order {order} {Migratetype(mt).name}"
+        else:
+            what = f"free handle {handle}"
+        raise _Parted(
+            lines[i],
+            what,
+            "no memory" if wanted[i] < 0 else f"pfn {wanted[i] - zone.start_pfn}" if op in (1, 5) else "freed",
+            f"errno {results[i]}" if results[i] < 0 else f"pfn {results[i] - zone.start_pfn}",
+            self.lists_around(zone, order, mt, "after the batch"),
+        )
+
+    def contig_range(self, c: Contig) -> None:
+        """Run one contig request and compare errno, migrations and what refused it."""
+        zone = self.need_zone(c.line)
+        self.run_waiting()
+        self.room_for(c.handle, c.line)
+        self.done.operations += 1
+        self.done.contig_ranges += 1
+        if c.start < 0 or c.nr_pages < 0 or (c.op != "x" and c.start + c.nr_pages > zone.geometry.nr_pages):
+            raise self.reader.fail(f"range [{c.start}, +{c.nr_pages}) is outside the zone", c.line)
+        events: list[Event] = []
+        errno = self.ask(zone, c, events)
+        if c.errno is None:
+            raise self.reader.fail("the kernel stopped with a BUG here, which this release does not do", c.line)
+        first = zone.start_pfn
+
+        def relative(pfn: int | None) -> int | None:
+            return None if pfn is None else pfn - first
+
+        moves = [
+            (e.fields["pfn"], e.fields["new_pfn"])
+            for e in events
+            if e.name == "migrate_folio" and e.fields["pfn"] is not None
+        ]
+        moved = tuple((relative(source), relative(target)) for source, target in moves)
+        what = f"alloc_contig_range [{c.start}, {c.start + c.nr_pages})"
+        if errno != c.errno:
+            raise _Parted(
+                c.line, what, f"errno {c.errno}", f"errno {errno}", self.lists_around(zone, None, 1, "after it")
+            )
+        if moved != c.moves:
+            at = next(
+                (i for i, (a, b) in enumerate(zip(moved, c.moves, strict=False)) if a != b),
+                min(len(moved), len(c.moves)),
+            )
+            raise _Parted(
+                c.line,
+                f"{what}, migration {at + 1}",
+                f"{len(c.moves)} moves, here {c.moves[at] if at < len(c.moves) else 'none'}",
+                f"{len(moved)} moves, here {moved[at] if at < len(moved) else 'none'}",
+            )
+        self.done.migrations += len(moved)
+        if errno == 0:
+            self.sizes[c.handle] = c.nr_pages
+            self.contig.add(c.handle)
+
+    def ask(self, zone: Zone, c: Contig, events: list[Event]) -> int:
+        """The model's answer: 0 or a negative errno; its steps go to ``events``."""
+        if c.start + c.nr_pages > zone.geometry.nr_pages:
+            # beyond the zone lie pages that are no one's: isolation meets reserved holes there
+            return -16
+        operation = np.array([(3, 0, Migratetype.MOVABLE, PageClass.KERNEL, c.handle, c.start, c.nr_pages)], OPERATION)
+        zone.observe(events.append)
+        zone.set_signal_pending(c.op == "I")
+        try:
+            result = int(zone.run(operation, self.handles)[0])
+        finally:
+            zone.observe(None)
+            zone.set_signal_pending(False)
+        return min(result, 0)
+
+    # ---- comparisons ----
+
+    def lists_around(self, zone: Zone, order: int | None, mt: int, when: str) -> tuple[str, ...]:
+        """The free lists of a type near an order, as far as a person wants to read."""
+        orders = (
+            range(zone.geometry.max_order + 1)
+            if order is None
+            else range(order, min(order + 3, zone.geometry.max_order + 1))
+        )
+        found = []
+        for o in orders:
+            pfns = (zone.free_list(o, mt).astype(np.int64) - zone.start_pfn).tolist()
+            if pfns:
+                shown = " ".join(map(str, pfns[:8])) + (" …" if len(pfns) > 8 else "")
+                found.append(f"model's order {o} {Migratetype(mt).name} list {when}: {shown}")
+        return tuple(found[:4])
+
+    def own_pages(self) -> int:
+        """Pages of the zone that live handles hold."""
+        live = self.handles < OFFNODE
+        return int(self.sizes[live].sum())
+
+    def compare_hash(self, h: Hash) -> None:
+        """Digests and counters."""
+        zone = self.need_zone(h.line)
+        self.run_waiting()
+        self.done.hashes += 1
+        if self.progress is not None:
+            self.progress(self.reader.position(), self.reader.size)
+        if h.digests is not None:
+            names = ("free lists", "pageblock types", "per-cpu lists")
+            for name, theirs, ours in zip(names, h.digests, zone.digests(self.isolate_number), strict=True):
+                if theirs != ours:
+                    raise _Parted(
+                        h.line,
+                        f"digest of the {name}",
+                        f"{theirs:016x}",
+                        f"{ours:016x}",
+                        self.lists_around(zone, None, 1, "here"),
+                    )
+        ours_by_name = self.counters(zone) if h.op == "H" else self.invariants(zone)
+        for name, theirs in h.counters.items():
+            if name in ours_by_name and ours_by_name[name] != theirs:
+                raise _Parted(h.line, f"counter {name}", theirs, ours_by_name[name])
+
+    def counters(self, zone: Zone) -> dict[str, int]:
+        """What an ``H`` line counts."""
+        listed = int(
+            (zone.free_counts() * (1 << np.arange(zone.geometry.max_order + 1, dtype=np.uint64))[:, None]).sum()
+        )
+        return {
+            "free": listed,
+            "stat": zone.nr_free_pages,
+            "pcp": zone.nr_pcp_pages,
+            "own": self.own_pages(),
+            "foreign": self.foreign,
+            "cma": zone.nr_free_cma_pages,
+        }
+
+    def invariants(self, zone: Zone) -> dict[str, int]:
+        """What an ``N`` line counts: the accounting of isolated pageblocks, page by page."""
+        types = zone.pageblock_types
+        block = 1 << zone.geometry.pageblock_order
+        first_block = zone.start_pfn // block
+        found = dict.fromkeys(("isolist", "lost", "leak", "wrong", "cnt"), 0)
+        for order in range(zone.geometry.max_order + 1):
+            for mt in Migratetype:
+                pfns = zone.free_list(order, mt).astype(np.int64)
+                pages = len(pfns) << order
+                if order > zone.geometry.pageblock_order:
+                    # page by page, as far as types can differ
+                    steps = np.arange(0, 1 << order, block, dtype=np.int64)
+                    pfns = (pfns[:, None] + steps).reshape(-1)
+                piece = min(1 << order, block)
+                lies_in = types[pfns // block - first_block] if len(pfns) else np.zeros(0, np.uint8)
+                other = int((lies_in != mt).sum()) * piece
+                isolated = int((lies_in == Migratetype.ISOLATE).sum()) * piece
+                if mt == Migratetype.ISOLATE:
+                    found["isolist"] += pages
+                    found["lost"] += other
+                else:
+                    found["cnt"] += pages
+                    found["leak"] += isolated
+                    found["wrong"] += other - isolated
+        found["nr_isolate"] = zone.nr_isolate_pageblock
+        found["isoblk"] = int((types == Migratetype.ISOLATE).sum())
+        found["stat"] = zone.nr_free_pages
+        found["drift"] = zone.nr_free_pages - found["cnt"]
+        return found | {"olap": 0, "twice": 0, "mis": 0}
+
+    def compare_dump(self, dump: Dump) -> None:
+        """A later dump against the zone: types, every list in order, per-cpu lists, reserves, live handles."""
+        zone = self.need_zone(dump.line)
+        self.run_waiting()
+        self.done.dumps += 1
+        first = zone.start_pfn
+        if not dump.types:
+            return
+        types = np.concatenate([np.full(count, self.type_of(mt), np.uint8) for mt, count in dump.types])
+        holes = np.concatenate([np.full(count, mt == 9) for mt, count in dump.types])
+        ours = zone.pageblock_types
+        different = np.flatnonzero((types != ours) & ~holes)
+        if len(different):
+            block = int(different[0])
+            raise _Parted(
+                dump.line, f"type of pageblock {block}", Migratetype(types[block]).name, Migratetype(ours[block]).name
+            )
+        for order in range(zone.geometry.max_order + 1):
+            for number in range(self.isolate_number + 1):
+                theirs = dump.free.get((order, number), np.zeros(0, np.int64))
+                mine = zone.free_list(order, self.type_of(number)).astype(np.int64) - first
+                self.compare_list(
+                    dump.line, f"order {order} {Migratetype(self.type_of(number)).name} list", theirs, mine
+                )
+        if self.reader.header.per_cpu_lists:
+            for pindex in range(15):
+                mine = zone.pcp_list(pindex).astype(np.int64) - first
+                self.compare_list(
+                    dump.line, f"per-cpu list {pindex}", dump.pcp_lists.get(pindex, np.zeros(0, np.int64)), mine
+                )
+            state = zone.pcp_state()
+            for name, theirs_q in dump.pcp.items():
+                if name in state and state[name] != theirs_q:
+                    raise _Parted(dump.line, f"per-cpu {name}", theirs_q, state[name])
+        reserves = zone.reserves()
+        for name in _DUMPED:
+            if name in dump.watermarks and name in reserves and dump.watermarks[name] != reserves[name]:
+                raise _Parted(dump.line, f"watermark line, {name}", dump.watermarks[name], reserves[name])
+        if dump.owned:
+            self.compare_owned(dump, zone)
+
+    def compare_list(self, line: int, what: str, theirs: npt.NDArray[np.int64], mine: npt.NDArray[np.int64]) -> None:
+        if np.array_equal(theirs, mine):
+            return
+        at = next(
+            (i for i, (a, b) in enumerate(zip(theirs, mine, strict=False)) if a != b), min(len(theirs), len(mine))
+        )
+        raise _Parted(
+            line,
+            f"{what}, entry {at}",
+            f"{len(theirs)} entries: … {' '.join(map(str, theirs[at : at + 6]))}",
+            f"{len(mine)} entries: … {' '.join(map(str, mine[at : at + 6]))}",
+        )
+
+    def compare_owned(self, dump: Dump, zone: Zone) -> None:
+        """Live handles: the same ones, at the same pfns, those in other zones apart."""
+        mine = {h: int(self.handles[h]) for h in np.flatnonzero(self.handles != EMPTY).tolist()}
+        for handle, (pfn, _, _) in dump.owned.items():
+            place = mine.pop(handle, EMPTY)
+            inside = 0 <= pfn < zone.geometry.nr_pages
+            # handles hold pfns counted from the zone's base
+            here = place - (zone.start_pfn - zone.base()) if place < OFFNODE else None
+            if (here is not None) != inside or (inside and here != pfn):
+                raise _Parted(dump.line, f"handle {handle}", pfn if inside else "another zone", here)
+        if mine:
+            raise _Parted(dump.line, "live handles", "none more", f"also {sorted(mine)[:5]}")

@@ -1,0 +1,299 @@
+"""Traces of real kernels: what a recorder asked of the page allocator, and what it answered.
+
+The format is the recorder's, versions 1 to 4 (docs/oracle.md). Pfns in a trace count from the zone's first page. A trace is read
+once, front to back; what cannot be understood is refused with its line number.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from ..errors import InputError
+
+__all__ = ["Action", "Contig", "Dump", "Hash", "Header", "Record", "TraceReader"]
+
+_HOLE = 9
+#: Versions of the format that are understood.
+VERSIONS = range(1, 5)
+
+#: Releases by the first two numbers of a kernel's version.
+_RELEASES = {"5.15": "5.15", "6.1": "6.1", "6.12": "6.12", "6.19": "6.19"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """First line: version of the format, the kernel's name, the release whose rules it should follow."""
+
+    version: int
+    kernel: str
+    release: str
+    per_cpu_lists: bool
+
+
+@dataclass(slots=True)
+class Dump:
+    """A whole state. Lists and types in the trace's own numbers; pfns relative to the zone."""
+
+    line: int
+    tag: str
+    zone: dict[str, str] = field(default_factory=dict)
+    watermarks: dict[str, int] = field(default_factory=dict)
+    pcp: dict[str, int] = field(default_factory=dict)
+    types: list[tuple[int, int]] = field(default_factory=list)
+    free: dict[tuple[int, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    pcp_lists: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
+    foreign: list[tuple[int, int, str]] = field(default_factory=list)
+    owned: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    after_bug: bool = False
+
+    def number(self, key: str) -> int:
+        """A number of the geometry line. Raises InputError if it is not there."""
+        try:
+            return int(self.zone[key])
+        except (KeyError, ValueError):
+            raise InputError(
+                f"line {self.line}: the dump's Z line has no number {key!r}: record the trace again"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """``a`` allocate (order, kind, pfn or None), ``f`` free, ``g`` free a contig range, ``z`` free all handles.
+
+    ``empty``: the recorder found the handle empty and did nothing.
+    """
+
+    line: int
+    op: str
+    handle: int = 0
+    order: int = 0
+    kind: str = ""
+    pfn: int | None = None
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contig:
+    """``c`` alloc_contig_range, ``x`` the same not clipped to the zone, ``I`` with a signal pending.
+
+    ``moves``: (source, target), target None where it lies outside the zone. ``errno``: 0 or negative; None: the kernel
+    stopped with a BUG. ``why``: (``U`` or ``T``, pfn) of what refused it, where the recorder knew.
+    """
+
+    line: int
+    op: str
+    handle: int
+    start: int
+    nr_pages: int
+    moves: tuple[tuple[int, int | None], ...]
+    errno: int | None
+    why: tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """Digests of lists, types and per-cpu lists, and counters (``H``), or counters alone (``N``)."""
+
+    line: int
+    op: str
+    digests: tuple[int, int, int] | None
+    counters: dict[str, int]
+
+
+Record = Action | Contig | Hash | Dump
+
+
+class TraceReader:
+    """Reads one trace, plain or .zst.
+
+    Raises:
+        InputError: unreadable, cut off, corrupt, of an unknown kernel or version, or malformed (with the line number).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self.line = 0
+        self._file = _open(path)
+        self.size = path.stat().st_size
+        self.header = self._read_header()
+
+    def position(self) -> int:
+        """Bytes of the file consumed so far."""
+        try:
+            return self._file.tell()
+        except (OSError, ValueError):
+            return self.size
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
+
+    def fail(self, what: str, line: int | None = None) -> InputError:
+        """An error that names file and line."""
+        return InputError(f"{self.path.name}, line {line or self.line}: {what}")
+
+    def _lines(self) -> Iterator[str]:
+        """Lines without their end, counted; a broken stream is an error of that line."""
+        text = _text(self._file, self.path)
+        while True:
+            try:
+                line = text.readline()
+            except (zstandard.ZstdError, EOFError, OSError) as error:
+                raise self.fail(f"the file is corrupt or cut off ({error}): copy or record it again") from None
+            except UnicodeDecodeError:
+                raise self.fail("this is not text: is it a trace?") from None
+            if not line:
+                return
+            self.line += 1
+            yield line.rstrip("\n")
+
+    def _read_header(self) -> Header:
+        self._source = self._lines()
+        first = next(self._source, "")
+        match = re.match(r"V oracle (\d+)\b(.*)", first)
+        if match is None:
+            raise self.fail(f"no trace starts with {first[:40]!r}: the first line is 'V oracle VERSION …'", 1)
+        version = int(match[1])
+        if version not in VERSIONS:
+            raise self.fail(f"version {version} of the format is not known (1 to 4 are): update pageblock")
+        words = dict(word.split("=", 1) for word in match[2].split() if "=" in word)
+        kernel = words.get("kernel", "6.1.192")
+        return Header(version, kernel, self._release_of(kernel), words.get("pcp", "0") == "1")
+
+    def _release_of(self, kernel: str) -> str:
+        match = re.match(r"(\d+\.\d+)", kernel)
+        name = _RELEASES.get(match[1]) if match else None
+        if name is None:
+            raise self.fail(f"kernel {kernel!r} is not one whose rules are known: name a release with --release")
+        suffix = kernel.partition("+seed")
+        if suffix[1]:
+            return "seed" + suffix[2]
+        return name
+
+    def records(self) -> Iterator[Record]:
+        """Everything after the header, in order. Ends after the closing ``E``; without one the trace is cut off."""
+        for line in self._source:
+            op = line[:1]
+            try:
+                if op == "a":
+                    _, handle, order, kind, pfn = line.split()
+                    yield Action(self.line, op, int(handle), int(order), kind, None if pfn == "-" else int(pfn))
+                elif op in ("f", "g"):
+                    fields = line.split()
+                    yield Action(self.line, op, int(fields[1]), empty=len(fields) > 2)
+                elif op in ("c", "x", "I"):
+                    yield self._contig(line)
+                elif op in ("H", "N"):
+                    yield self._hash(line)
+                elif op == "D":
+                    yield self._dump(line)
+                elif op == "z":
+                    yield Action(self.line, op)
+                elif op == "E":
+                    return
+                elif op in ("C", "R"):
+                    raise self.fail("cma_alloc and cma_release are not modelled yet: this trace can't be replayed")
+                elif op not in ("!", "J", "#", ""):
+                    raise self.fail(f"no record starts with {line[:20]!r}")
+            except (ValueError, IndexError):
+                raise self.fail(f"malformed record {line[:60]!r}") from None
+        raise self.fail("the trace ends without its closing E: it is cut off", self.line + 1)
+
+    def _contig(self, line: str) -> Contig:
+        head, _, answer = line.partition(" = ")
+        asked, _, moved = head.partition(" :")
+        op, handle, start, nr_pages = asked.split()
+        moves: list[tuple[int, int | None]] = []
+        for move in moved.split():
+            source, mark, target = re.split(r"([>!])", move, maxsplit=1)
+            moves.append((int(source), int(target) if mark == ">" else None))
+        fields = answer.split()
+        errno = None if fields[0] == "BUG" else int(fields[0].removeprefix("rc="))
+        why = re.search(r"why=([UT]):(\d+)", answer)
+        return Contig(
+            self.line,
+            op,
+            int(handle),
+            int(start),
+            int(nr_pages),
+            tuple(moves),
+            errno,
+            (why[1], int(why[2])) if why else None,
+        )
+
+    def _hash(self, line: str) -> Hash:
+        fields = line.split()
+        if fields[0] == "N":
+            return Hash(self.line, "N", None, _numbers(fields[1:]))
+        return Hash(self.line, "H", (int(fields[2], 16), int(fields[3], 16), int(fields[4], 16)), _numbers(fields[5:]))
+
+    def _dump(self, first: str) -> Dump:
+        fields = first.split(None, 2)
+        if fields[1] != "begin":
+            raise self.fail(f"a dump ends that did not begin: {first[:40]!r}")
+        dump = Dump(self.line, fields[2], after_bug="BUG" in first)
+        for line in self._source:
+            kind, _, rest = line.partition(" ")
+            if kind == "D":
+                if not rest.startswith("end"):
+                    dump.after_bug |= "BUG" in rest
+                    continue
+                return dump
+            self._dump_line(dump, kind, rest.split())
+        raise self.fail("the trace ends inside a dump: it is cut off", self.line + 1)
+
+    def _dump_line(self, dump: Dump, kind: str, fields: list[str]) -> None:
+        if kind == "Z":
+            dump.zone = dict(word.split("=", 1) for word in fields if "=" in word)
+        elif kind == "W":
+            dump.watermarks = _numbers(fields)
+        elif kind == "Q":
+            dump.pcp = _numbers(fields)
+        elif kind == "T":
+            dump.types = [(int(mt), int(count)) for mt, count in (word.split(":") for word in fields)]
+        elif kind == "L":
+            dump.free[int(fields[0]), int(fields[1])] = np.array(fields[2:], np.int64)
+        elif kind == "P":
+            dump.pcp_lists[int(fields[1])] = np.array(fields[2:], np.int64)
+        elif kind == "X":
+            dump.foreign.append((int(fields[0]), int(fields[1]), fields[2]))
+        elif kind == "O":
+            dump.owned[int(fields[0])] = (int(fields[1]), int(fields[2]), fields[3])
+        elif kind not in ("B", "N"):
+            raise self.fail(f"no line of a dump starts with {kind!r}")
+
+
+def _numbers(words: list[str]) -> dict[str, int]:
+    """``key=value`` words; hexadecimal flags as such."""
+    found: dict[str, int] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key == "cpu" and key in found:
+            continue
+        found[key] = int(value, 16) if key == "flags" else int(value)
+    return found
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}: name a trace that can be read") from None
+
+
+def _text(file: IO[bytes], path: Path) -> IO[str]:
+    """The text of a trace, whether it is compressed or not."""
+    magic = file.read(4)
+    file.seek(0)
+    if magic == b"\x28\xb5\x2f\xfd":
+        stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        return io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), encoding="ascii")
+    return io.TextIOWrapper(file, encoding="ascii")
