@@ -108,7 +108,7 @@ CALLS: dict[str, tuple[Callable[[Zone, int], object], type[PageblockError], str]
     "load free misaligned": (lambda z, pfn: z.load_free([pfn + 1], [1], [1]), RangeError, "does not fit"),
     "pageblocks": (lambda z, pfn: z.load_pageblocks([1]), UsageError, "8 pageblocks"),
     "page": (lambda z, pfn: z.page(-1), RangeError, "outside"),
-    "watermark": (lambda z, pfn: z.set_watermarks(-1, 0), UsageError, "negative"),
+    "watermark": (lambda z, pfn: z.set_watermarks(-1, 0), UsageError, "between 0 and"),
 }
 
 

@@ -135,6 +135,7 @@ cdef enum:
     COUNT_EACH = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
+    NR_COMPACT_LISTS = 2
     PCP_BATCH_SCALE_MAX = 5
     PAGE_ALLOC_COSTLY_ORDER = 3
     PCPF_PREV_FREE_HIGH_ORDER = 1

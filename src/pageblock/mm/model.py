@@ -61,6 +61,7 @@ if not cython.compiled:
     from .page_alloc import _free_one_page
     from .pcplist import drain_all_pages, pcp_head, pindex_to_order
     from .gfp import alloc_pages, free_core, free_pages, unreserve_highatomic_pageblock
+    from .compaction import compact_zone
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
     from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
     from .batch import operations_error, run_operations
@@ -449,6 +450,12 @@ class Zone(ZoneState):
         self.begin(False)
         undo_isolate_page_range(self, isolation_start(self, start), min(isolation_end(self, end), self.nr_frames), mt)
         self.finish()
+
+    def compact_memory(self) -> tuple[tuple[int, int], ...]:
+        """Compact the zone as /proc/sys/vm/compact_memory does; (source, target) pfns in the order they moved."""
+        self.begin(True)
+        compact_zone(self)
+        return contig_result(0, 0, self.finish()).base_moves()
 
     # ---- many operations at once ----
 

@@ -83,6 +83,10 @@ class ContigRange:
     split: tuple[tuple[int, int], ...]
     isolated: tuple[int, ...]
 
+    def base_moves(self) -> tuple[tuple[int, int], ...]:
+        """(source, target) of the moves inside the zone."""
+        return tuple((source, target) for source, target, _ in self.moved if target is not None)
+
 
 def contig_result(start_pfn: int, end_pfn: int, events: Sequence[Event]) -> ContigRange:
     """Read from the events of one request what it moved, split and isolated."""

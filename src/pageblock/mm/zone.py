@@ -22,6 +22,7 @@ if not cython.compiled:
         EVENT_WORDS,
         MOVABLE,
         NONE,
+        NR_COMPACT_LISTS,
         NR_MIGRATETYPES,
         NR_PCP_LISTS,
         ORDER_MASK,
@@ -114,6 +115,13 @@ class ZoneState:
     pcp_alloc_factor: cython.uint
     pcp_flags: cython.uint
 
+    compact_migrate_pfn: cython.uint  # where the scanners of compaction stand
+    compact_free_pfn: cython.uint
+    compact_migrate: cython.uint  # pages collected
+    compact_free: cython.uint  # free pages taken
+    compact_list: cython.uint  # last page collected
+    compact_moved: cython.ulonglong
+
     targets_may_spill: cython.bint  # another zone takes migration targets that this one refuses
     signal_pending: cython.bint  # alloc_contig_range is interrupted after isolation
 
@@ -161,7 +169,7 @@ def zone_init(
     z.max_order = max_order
     z.pageblock_order = pageblock_order
     z.pageblock_nr_pages = 1 << pageblock_order
-    heads = (max_order + 1) * NR_MIGRATETYPES + NR_PCP_LISTS
+    heads = (max_order + 1) * NR_MIGRATETYPES + NR_PCP_LISTS + NR_COMPACT_LISTS
     # zeros() maps untouched memory, so a large zone costs only what it uses
     z.nxt_array = np.zeros(z.nr_frames + heads, np.uint32)
     z.prv_array = np.zeros(z.nr_frames + heads, np.uint32)
@@ -198,6 +206,12 @@ def zone_init(
     z.pcp_free_count = 0
     z.pcp_alloc_factor = 0
     z.pcp_flags = 0
+    z.compact_migrate_pfn = 0
+    z.compact_free_pfn = 0
+    z.compact_migrate = 0
+    z.compact_free = 0
+    z.compact_list = NONE
+    z.compact_moved = 0
     z.targets_may_spill = False
     z.signal_pending = False
     z.log_events = 0
