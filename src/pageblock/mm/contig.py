@@ -10,6 +10,7 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         CLASS_MASK,
+        CONTIG_SKIPS_HUGETLB,
         C_HOLE,
         C_HUGETLB,
         C_RESERVED,
@@ -22,6 +23,7 @@ if not cython.compiled:
         NONE,
         ORDER_MASK,
         RULE_CHECK_SCOPE,
+        RULE_CONTIG_HUGETLB,
         RULE_FAILED_ISOLATION,
         RULE_SCHEME,
         SCHEME_SAVE_TYPES,
@@ -267,7 +269,7 @@ def free_contig_range(z: ZoneState, start: cython.uint, end: cython.uint) -> cyt
 def pfn_range_valid_contig(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.bint:
     """Whether alloc_contig_pages tries this range: all pages online, none reserved, none hugetlb.
 
-    The hugetlb test is in Debian's 6.1.192 and later (4d73ba5fa710, 6.5), not in vanilla 6.1.
+    Rule "contig hugetlb": the test for huge pages is in 6.1.192 and 6.12 (4d73ba5fa710, 6.5), not in vanilla 6.1.
     """
     pfn: cython.uint = start
     head: cython.uint
@@ -278,7 +280,9 @@ def pfn_range_valid_contig(z: ZoneState, start: cython.uint, end: cython.uint) -
             head = compound_head(z, pfn)
         if head != NONE and z.state[head] & ALLOC:
             c = z.flags[head] & CLASS_MASK
-            if c == C_HOLE or c == C_RESERVED or c == C_HUGETLB:
+            if c == C_HOLE or c == C_RESERVED:
+                return False
+            if c == C_HUGETLB and z.rules[RULE_CONTIG_HUGETLB] == CONTIG_SKIPS_HUGETLB:
                 return False
         if z.state[pfn]:
             pfn += 1 << (z.state[pfn] & ORDER_MASK)

@@ -14,6 +14,7 @@ if not cython.compiled:
         ALLOC_MIN_RESERVE,
         ALLOC_NON_BLOCK,
         ALLOC_OOM,
+        ATOMIC_TRIES_RESERVE,
         CAP_PLUS_PAGEBLOCK,
         CAP_ROUNDED_UP,
         EV_ALLOC,
@@ -25,6 +26,7 @@ if not cython.compiled:
         REQUEST_ATOMIC,
         REQUEST_TARGET,
         RMQUEUE_NORMAL,
+        RULE_ATOMIC_LAST,
         RULE_HIGHATOMIC_CAP,
         RULE_PCP_TUNING,
         TUNING_AUTO,
@@ -128,7 +130,12 @@ def rmqueue_buddy(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags
     if pfn == NONE:
         z.rmqueue_mode = RMQUEUE_NORMAL
         pfn = _rmqueue(z, order, mt, alloc_flags)
-        if pfn == NONE and alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK):
+        # rule "atomic last": also an order-0 request rather dips into the reserve than fails (6.1.192, 6.12)
+        if (
+            pfn == NONE
+            and z.rules[RULE_ATOMIC_LAST] == ATOMIC_TRIES_RESERVE
+            and alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)
+        ):
             pfn = _rmqueue_smallest(z, order, HIGHATOMIC)
     if pfn != NONE:
         mod_zone_freepage_state(z, -(cython.cast(cython.longlong, 1) << order), z.taken_type)

@@ -12,6 +12,7 @@ if not cython.compiled:
         CMA,
         COUNT_AT_END,
         EV_PCPU_DRAIN,
+        FACTOR_UNBOUNDED,
         HIGHATOMIC,
         ISOLATE,
         MOVABLE,
@@ -27,12 +28,13 @@ if not cython.compiled:
         RMQUEUE_NORMAL,
         RULE_BULK_COUNT,
         RULE_PCP_BULK,
+        RULE_PCP_FACTOR_CAP,
         RULE_PCP_THP,
         RULE_PCP_TUNING,
         RULE_PCP_TYPE,
         THP_BY_TYPE,
+        THP_MOVABLE_OR_NOT,
         TUNING_AUTO,
-        TUNING_FREE_FACTOR,
         TUNING_FREE_HIGH,
         TYPE_CURRENT,
     )
@@ -59,11 +61,13 @@ def pcp_allowed_order(z: ZoneState, order: cython.uint) -> cython.bint:
 def order_to_pindex(z: ZoneState, mt: cython.uint, order: cython.uint) -> cython.uint:
     """Index of the per-cpu list.
 
-    Rule "pcp thp": huge pages have a list a type in 5.15; 6.1.192 and 6.12 have one for movable ones and one for the rest
-    (vanilla 6.1 one for all).
+    Rule "pcp thp": huge pages have a list a type in 5.15, one for all in vanilla 6.1, and one for movable ones and one for the
+    rest in 6.1.192 and 6.12.
     """
     if order > PAGE_ALLOC_COSTLY_ORDER:
-        return 12 + (mt if z.rules[RULE_PCP_THP] == THP_BY_TYPE else (1 if mt == MOVABLE else 0))
+        if z.rules[RULE_PCP_THP] == THP_BY_TYPE:
+            return 12 + mt
+        return 13 if mt == MOVABLE and z.rules[RULE_PCP_THP] == THP_MOVABLE_OR_NOT else 12
     return 3 * order + mt
 
 
@@ -215,7 +219,7 @@ def pcp_overflow(z: ZoneState, order: cython.uint) -> cython.longlong:
         return 1
     most = z.pcp_high - batch
     batch <<= z.pcp_free_factor
-    if batch < most and (z.rules[RULE_PCP_TUNING] == TUNING_FREE_FACTOR or z.pcp_free_factor < PCP_BATCH_SCALE_MAX):
+    if batch < most and (z.rules[RULE_PCP_FACTOR_CAP] == FACTOR_UNBOUNDED or z.pcp_free_factor < PCP_BATCH_SCALE_MAX):
         z.pcp_free_factor += 1
     return clamp(batch, z.pcp_batch, most)
 

@@ -150,7 +150,7 @@ RULES: tuple[Rule, ...] = (
         "When do the per-cpu lists overflow, and by how much?",
         {
             k.TUNING_FREE_FACTOR: "at a fixed mark; the number freed doubles until an allocation comes",
-            k.TUNING_FREE_HIGH: "the same, at most five times doubled; small high-order pages then empty the lists",
+            k.TUNING_FREE_HIGH: "the same, and small high-order pages then empty the lists",
             k.TUNING_AUTO: "the mark moves between two bounds with what is freed and allocated; so does the refill",
         },
         "mm/page_alloc.c nr_pcp_free, nr_pcp_high (5.15, 6.1.192), nr_pcp_alloc (6.7; 6.12.117)",
@@ -179,8 +179,12 @@ RULES: tuple[Rule, ...] = (
         k.RULE_PCP_THP,
         "pcp thp",
         "Which per-cpu lists have huge pages?",
-        {k.THP_BY_TYPE: "one a type", k.THP_MOVABLE_OR_NOT: "one for movable ones, one for the others"},
-        "mm/page_alloc.c order_to_pindex (5.15, 6.1.192; vanilla 6.1 has one for all)",
+        {
+            k.THP_BY_TYPE: "one a type",
+            k.THP_MOVABLE_OR_NOT: "one for movable ones, one for the others",
+            k.THP_ONE_LIST: "one for all: an unmovable request may get a page from a MOVABLE or CMA pageblock",
+        },
+        "mm/page_alloc.c order_to_pindex (5.15, 6.1, 6.1.192)",
     ),
     Rule(
         k.RULE_BULK_COUNT,
@@ -188,6 +192,30 @@ RULES: tuple[Rule, ...] = (
         "When does NR_FREE_PAGES sink as a per-cpu list is refilled?",
         {k.COUNT_AT_END: "once, at the end; NR_FREE_CMA_PAGES with each page", k.COUNT_EACH: "with each page"},
         "mm/page_alloc.c rmqueue_bulk (6.1.192); consolidate free page accounting (6.10)",
+    ),
+    Rule(
+        k.RULE_PCP_FACTOR_CAP,
+        "pcp factor cap",
+        "How often does the number of pages freed by overflows double?",
+        {
+            k.FACTOR_UNBOUNDED: "until it reaches what may be freed at most",
+            k.FACTOR_CAPPED: "the same, but five times at most (CONFIG_PCP_BATCH_SCALE_MAX)",
+        },
+        "mm/page_alloc.c nr_pcp_free (6.1, 6.1.192)",
+    ),
+    Rule(
+        k.RULE_ATOMIC_LAST,
+        "atomic last",
+        "What does an atomic request do when its lists and fallbacks are empty?",
+        {k.ATOMIC_GIVES_UP: "it fails", k.ATOMIC_TRIES_RESERVE: "it takes from the HIGHATOMIC reserve, at order 0 too"},
+        "mm/page_alloc.c rmqueue_buddy (6.1, 6.1.192)",
+    ),
+    Rule(
+        k.RULE_CONTIG_HUGETLB,
+        "contig hugetlb",
+        "Does alloc_contig_pages try ranges with huge pages?",
+        {k.CONTIG_TRIES_HUGETLB: "yes", k.CONTIG_SKIPS_HUGETLB: "no"},
+        "mm/page_alloc.c pfn_range_valid_contig; 4d73ba5fa710 (6.5, in 6.1.192)",
     ),
 )
 
@@ -231,6 +259,9 @@ _LEGACY = {
     k.RULE_PCP_TYPE: k.TYPE_SAMPLED,
     k.RULE_PCP_THP: k.THP_BY_TYPE,
     k.RULE_BULK_COUNT: k.COUNT_AT_END,
+    k.RULE_PCP_FACTOR_CAP: k.FACTOR_UNBOUNDED,
+    k.RULE_ATOMIC_LAST: k.ATOMIC_GIVES_UP,
+    k.RULE_CONTIG_HUGETLB: k.CONTIG_TRIES_HUGETLB,
 }
 
 _MERGED = {
@@ -243,6 +274,17 @@ _MERGED = {
     k.RULE_PCP_TUNING: k.TUNING_FREE_HIGH,
     k.RULE_PCP_BULK: k.BULK_LIST_BY_LIST,
     k.RULE_PCP_THP: k.THP_MOVABLE_OR_NOT,
+    k.RULE_PCP_FACTOR_CAP: k.FACTOR_CAPPED,
+    k.RULE_ATOMIC_LAST: k.ATOMIC_TRIES_RESERVE,
+    k.RULE_CONTIG_HUGETLB: k.CONTIG_SKIPS_HUGETLB,
+}
+
+_VANILLA = {
+    **_MERGED,
+    k.RULE_PCP_THP: k.THP_ONE_LIST,
+    k.RULE_PCP_FACTOR_CAP: k.FACTOR_UNBOUNDED,
+    k.RULE_ATOMIC_LAST: k.ATOMIC_GIVES_UP,
+    k.RULE_CONTIG_HUGETLB: k.CONTIG_TRIES_HUGETLB,
 }
 
 _HYGIENE = {
@@ -279,6 +321,11 @@ RELEASES: dict[str, Release] = {
             _column(_MERGED),
         ),
         Release(
+            "6.1-vanilla",
+            "Linux 6.1 as first released, read but not recorded",
+            _column(_VANILLA),
+        ),
+        Release(
             "6.12",
             "Debian's Linux 6.12.117: free lists always agree with pageblock types (S11)",
             _column(_HYGIENE),
@@ -293,7 +340,7 @@ def release(name: str) -> Release:
     Raises:
         ReleaseError: no such release, or a switch that it does not have.
     """
-    match = re.fullmatch(r"([a-z]+|\d+\.\d+)((?:[+-]p\d)*)", name)
+    match = re.fullmatch(r"([a-z]+|\d+\.\d+(?:-vanilla)?)((?:[+-]p\d)*)", name)
     base = RELEASES.get(match[1]) if match else None
     if base is None or match is None:
         known = ", ".join(RELEASES)
