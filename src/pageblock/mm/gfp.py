@@ -12,6 +12,7 @@ if not cython.compiled:
         ALLOC_CMA,
         ALLOC_HIGHATOMIC,
         ALLOC_MIN_RESERVE,
+        ALLOC_NOFRAGMENT,
         ALLOC_NON_BLOCK,
         ALLOC_OOM,
         ATOMIC_TRIES_RESERVE,
@@ -155,8 +156,12 @@ def get_page_from_freelist(
         z.below_high = not zone_watermark_ok(z, order, z.wmark_high + z.watermark_boost, alloc_flags)
     if not zone_watermark_ok(z, order, mark, alloc_flags):
         return NONE
-    if z.pcp_used and pcp_allowed_order(z, order):
-        pfn = rmqueue_pcplist(z, order, mt, alloc_flags)
+    if pcp_allowed_order(z, order):
+        if z.pcp_used:
+            pfn = rmqueue_pcplist(z, order, mt, alloc_flags)
+        elif alloc_flags & ALLOC_HIGHATOMIC:
+            # per-cpu lists are refilled from the ordinary lists, also where they hold nothing: the reserve comes after
+            pfn = rmqueue_buddy(z, order, mt, alloc_flags & (ALLOC_CMA | ALLOC_NOFRAGMENT))
     if pfn == NONE:
         pfn = rmqueue_buddy(z, order, mt, alloc_flags)
     if pfn != NONE and alloc_flags & ALLOC_HIGHATOMIC:
