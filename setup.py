@@ -1,4 +1,4 @@
-"""Build of the compiled core: the rooms of mm/ as one extension, the scan of kpageflags as another."""
+"""Build of the compiled core: the rooms of mm/ as one extension, the two hot loops of reading as others."""
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -8,6 +8,7 @@ FLAGS = ["-O2", "-g1"]
 extensions = cythonize(
     [
         Extension("pageblock.mm._core", ["src/pageblock/mm/_core.pyx"], extra_compile_args=FLAGS),
+        Extension("pageblock.machine._actions", ["src/pageblock/machine/_actions.pyx"], extra_compile_args=FLAGS),
         Extension("pageblock.machine._scan", ["src/pageblock/machine/_scan.pyx"], extra_compile_args=FLAGS),
     ],
     include_path=["src"],

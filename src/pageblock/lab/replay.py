@@ -1,6 +1,6 @@
 """Run a recorded trace on the model and compare everything that the kernel answered.
 
-Allocations and frees between two records that need a look go through ``Zone.run`` in one call, so the speed is the core's.
+Allocations and frees between two records that need a look are read and run as one array, so the speed is the core's.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..machine.trace import Action, Contig, Dump, Hash, TraceReader
+from ..machine.actions import ACTION
+from ..machine.trace import Actions, Contig, Dump, FreeAll, Hash, TraceReader
 from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
 
 __all__ = ["Divergence", "Replay", "replay"]
@@ -20,14 +21,29 @@ EMPTY = 0xFFFFFFFF
 OFFNODE = 0xFFFFFFFE
 _GROW = 1 << 16
 
-#: Trace letter of an allocation -> migratetype. Upper case: a compound page.
-_MIGRATETYPE = {
-    "u": Migratetype.UNMOVABLE,
-    "h": Migratetype.UNMOVABLE,
-    "r": Migratetype.RECLAIMABLE,
-    "m": Migratetype.MOVABLE,
-    "p": Migratetype.MOVABLE,
-}
+
+def _by_letter(default: int, dtype: npt.DTypeLike, values: dict[str, int]) -> npt.NDArray[np.uint8]:
+    table = np.full(256, default, dtype)
+    for letters, value in values.items():
+        for letter in letters:
+            table[ord(letter)] = value
+    return table
+
+
+# Tables by the letter of an allocation: upper case is a compound page; m at order 0 and M are movable by their driver,
+# p is pinned, h is atomic.
+_TYPE_OF_KIND = _by_letter(
+    255,
+    np.uint8,
+    {"uUhH": Migratetype.UNMOVABLE, "rR": Migratetype.RECLAIMABLE, "mMpP": Migratetype.MOVABLE},
+)
+_OP_OF_KIND = _by_letter(1, np.uint8, {"f": 2, "g": 4, "hH": 5})
+_FLAGS_OF_KIND = _by_letter(
+    PageClass.KERNEL,
+    np.uint8,
+    {"URPH": PageClass.KERNEL | PageFlag.COMPOUND, "M": PageClass.MOVABLE_OPS | PageFlag.COMPOUND},
+)
+_FLAGS_AT_ORDER_0 = _by_letter(PageClass.KERNEL, np.uint8, {"mM": PageClass.MOVABLE_OPS})
 
 #: Trace letter of a page that is not the trace's -> class. Tails without a reference (0) are no page of their own.
 _FOREIGN = {"R": PageClass.RESERVED, "S": PageClass.SLAB, "T": PageClass.PGTABLE, "0": PageClass.FREE}
@@ -90,10 +106,7 @@ def replay(
         InputError: a trace that cannot be read or makes no sense, with its line.
     """
     reader = TraceReader(path)
-    try:
-        return _Player(reader, release or reader.header.release, until, progress).play()
-    finally:
-        reader.close()
+    return _Player(reader, release or reader.header.release, until, progress).play()
 
 
 class _Player:
@@ -111,16 +124,15 @@ class _Player:
         self.foreign = 0
         self.handles: npt.NDArray[np.uint32] = np.full(_GROW, EMPTY, np.uint32)
         self.sizes: npt.NDArray[np.int64] = np.full(_GROW, -1, np.int64)
-        self.contig: set[int] = set()
-        self.waiting: list[tuple[int, int, int, int, int, int, int]] = []
-        self.expected: list[int] = []
-        self.lines: list[int] = []
+        self.is_contig: npt.NDArray[np.bool_] = np.zeros(_GROW, np.bool_)
 
     def play(self) -> Replay:
         try:
             for record in self.reader.records():
-                if isinstance(record, Action):
-                    self.action(record)
+                if isinstance(record, Actions):
+                    self.actions(record.rows)
+                elif isinstance(record, FreeAll):
+                    self.free_all(record.line)
                 elif isinstance(record, Contig):
                     self.contig_range(record)
                 elif isinstance(record, Hash):
@@ -131,7 +143,6 @@ class _Player:
                     self.compare_dump(record)
                 if self.until is not None and self.done.operations >= self.until:
                     break
-            self.run_waiting()
         except _Parted as parted:
             self.done.divergence = Divergence(
                 parted.line, self.done.operations, parted.what, parted.kernel, parted.model, parted.around
@@ -210,50 +221,82 @@ class _Player:
             raise self.reader.fail("an operation comes before the first dump", line)
         return self.zone
 
-    def action(self, a: Action) -> None:
-        """Queue an allocation or a free."""
-        zone = self.need_zone(a.line)
-        if a.op == "z":
-            self.run_waiting()
-            for handle in np.flatnonzero(self.handles != EMPTY).tolist():
-                self.queue_free(handle, a.line)
-        elif a.op == "a":
-            letter = a.kind.lower()
-            if letter not in _MIGRATETYPE or not 0 <= a.order <= zone.geometry.max_order:
-                raise self.reader.fail(
-                    f"allocation of order {a.order}, kind {a.kind!r}: not one that the format has", a.line
-                )
-            if a.pfn is not None and not 0 <= a.pfn < zone.geometry.nr_pages:
-                raise self.reader.fail(f"pfn {a.pfn} is outside the zone of {zone.geometry.nr_pages} pages", a.line)
-            self.room_for(a.handle, a.line)
-            compound = PageFlag.COMPOUND if a.kind.isupper() and a.order else 0
-            moves = (letter == "m" and a.order == 0) or a.kind == "M"
-            flags = int(PageClass.MOVABLE_OPS if moves else PageClass.KERNEL) | compound
-            op = 5 if letter == "h" else 1
-            self.queue(
-                (op, a.order, _MIGRATETYPE[letter], flags, a.handle, 0, 0), a.line, -12 if a.pfn is None else a.pfn
-            )
-            self.sizes[a.handle] = 1 << a.order
-            self.contig.discard(a.handle)
-        elif not a.empty:
-            self.known(a.handle, a.line)
-            if (a.op == "g") != (a.handle in self.contig):
-                raise self.reader.fail(f"handle {a.handle} is freed by {a.op!r} but was not allocated for that", a.line)
-            self.queue_free(a.handle, a.line)
-        if len(self.waiting) >= 1 << 16:
-            self.run_waiting()
+    def actions(self, rows: npt.NDArray[np.void]) -> None:
+        """Run allocations and frees and compare each answer."""
+        if self.until is not None:
+            rows = rows[: self.until - self.done.operations]
+        zone = self.need_zone(int(rows["line"][0]))
+        g = zone.geometry
+        allocates = rows["op"] == ord("a")
+        self.refuse(rows, (rows["handle"] < 0) | (rows["handle"] >= 1 << 28), "handle {handle} is out of range")
+        wrong = allocates & ((_TYPE_OF_KIND[rows["kind"]] == 255) | (rows["order"] > g.max_order))
+        self.refuse(rows, wrong, "no allocation has order {order} and this kind")
+        self.refuse(
+            rows, allocates & (rows["pfn"] >= g.nr_pages), f"pfn {{pfn}} is outside the zone of {g.nr_pages} pages"
+        )
+        self.room_for(int(rows["handle"].max()), int(rows["line"][0]))
+        handles = rows["handle"]
+        self.sizes[handles[allocates]] = 1 << rows["order"][allocates].astype(np.int64)
+        self.is_contig[handles[allocates]] = False
+        self.refuse(rows, self.sizes[handles] < 0, "handle {handle} was never allocated")
+        self.refuse(
+            rows,
+            ~allocates & ((rows["op"] == ord("g")) != self.is_contig[handles]),
+            "handle {handle} is freed as what it was not allocated for",
+        )
+        ops = np.zeros(len(rows), OPERATION)
+        ops["op"] = _OP_OF_KIND[np.where(allocates, rows["kind"], rows["op"])]
+        ops["order"] = rows["order"]
+        ops["migratetype"] = np.where(allocates, _TYPE_OF_KIND[rows["kind"]], 0)
+        flags = np.where(rows["order"] > 0, _FLAGS_OF_KIND[rows["kind"]], _FLAGS_AT_ORDER_0[rows["kind"]])
+        ops["flags"] = np.where(allocates, flags, 0)
+        ops["handle"] = handles
+        ops["nr"] = np.where(rows["op"] == ord("g"), self.sizes[handles], 0)
+        self.run_and_compare(zone, ops, rows)
 
-    def queue_free(self, handle: int, line: int) -> None:
-        if handle in self.contig:
-            self.queue((4, 0, 0, 0, handle, 0, int(self.sizes[handle])), line, 0)
-        else:
-            self.queue((2, 0, 0, 0, handle, 0, 0), line, 0)
+    def refuse(self, rows: npt.NDArray[np.void], wrong: npt.NDArray[np.bool_], what: str) -> None:
+        """InputError for the first wrong row."""
+        if wrong.any():
+            row = rows[int(np.argmax(wrong))]
+            words = what.format(handle=row["handle"], order=row["order"], pfn=row["pfn"])
+            raise self.reader.fail(words, int(row["line"]))
 
-    def queue(self, operation: tuple[int, int, int, int, int, int, int], line: int, expected: int) -> None:
-        self.waiting.append(operation)
-        self.expected.append(expected)
-        self.lines.append(line)
-        self.done.operations += 1
+    def run_and_compare(self, zone: Zone, ops: npt.NDArray[np.void], rows: npt.NDArray[np.void]) -> None:
+        """Run a batch; the first answer that differs ends the replay."""
+        results = zone.run(ops, self.handles)
+        allocates = rows["op"] == ord("a")
+        wanted = np.where(rows["pfn"] < 0, -12, rows["pfn"] + zone.start_pfn)
+        # a free has no answer, but its handle must hold something: here, or a page that went to another zone (-EREMOTE)
+        wrong = np.where(allocates, results != wanted, (results < 0) & (results != -66))
+        if self.progress is not None:
+            self.progress(self.reader.position, self.reader.size)
+        if not wrong.any():
+            self.done.operations += len(rows)
+            return
+        i = int(np.argmax(wrong))
+        self.done.operations += i + 1
+        row, answer = rows[i], int(results[i])
+        mt = int(ops["migratetype"][i])
+        what = f"free handle {row['handle']}"
+        if row["op"] == ord("a"):
+            what = f"allocate order {row['order']} {Migratetype(mt).name}"
+        raise _Parted(
+            int(row["line"]),
+            what,
+            "freed" if row["op"] != ord("a") else "no memory" if row["pfn"] < 0 else f"pfn {row['pfn']}",
+            f"errno {answer}" if answer < 0 else f"pfn {answer - zone.start_pfn}",
+            self.lists_around(zone, int(row["order"]), mt, "after the batch"),
+        )
+
+    def free_all(self, line: int) -> None:
+        """Free every handle that is in use, in handle order."""
+        self.need_zone(line)
+        live = np.flatnonzero(self.handles != EMPTY)
+        rows = np.zeros(len(live), ACTION)
+        rows["op"] = np.where(self.is_contig[live], ord("g"), ord("f"))
+        rows["line"], rows["handle"], rows["pfn"] = line, live, -1
+        if len(rows):
+            self.actions(rows)
 
     def room_for(self, handle: int, line: int) -> None:
         """Make the tables long enough for a handle."""
@@ -263,48 +306,11 @@ class _Player:
             more = max(handle + 1 - len(self.handles), len(self.handles))
             self.handles = np.concatenate([self.handles, np.full(more, EMPTY, np.uint32)])
             self.sizes = np.concatenate([self.sizes, np.full(more, -1, np.int64)])
-
-    def known(self, handle: int, line: int) -> None:
-        if not 0 <= handle < len(self.handles) or self.sizes[handle] < 0:
-            raise self.reader.fail(f"handle {handle} was never allocated", line)
-
-    def run_waiting(self) -> None:
-        """Run what is queued and compare each answer."""
-        if not self.waiting:
-            return
-        zone = self.need_zone(self.lines[0])
-        results = zone.run(np.array(self.waiting, OPERATION), self.handles)
-        wanted = np.array(self.expected, np.int64)
-        ops = np.array([operation[0] for operation in self.waiting], np.int64)
-        lines, queued = self.lines, self.waiting
-        self.waiting, self.expected, self.lines = [], [], []
-        allocates = (ops == 1) | (ops == 5)
-        wanted = np.where(allocates & (wanted >= 0), wanted + zone.start_pfn, wanted)
-        # a free has no answer, but its handle must hold something: here, or a page that went to another zone (-EREMOTE)
-        wrong = np.where(allocates, results != wanted, (results < 0) & (results != -66))
-        if self.progress is not None:
-            self.progress(self.reader.position(), self.reader.size)
-        if not wrong.any():
-            return
-        i = int(np.argmax(wrong))
-        self.done.operations -= len(queued) - i - 1
-        op, order, mt, _, handle, _, _ = queued[i]
-        if op in (1, 5):
-            what = f"allocate order {order} {Migratetype(mt).name}"
-        else:
-            what = f"free handle {handle}"
-        raise _Parted(
-            lines[i],
-            what,
-            "no memory" if wanted[i] < 0 else f"pfn {wanted[i] - zone.start_pfn}" if op in (1, 5) else "freed",
-            f"errno {results[i]}" if results[i] < 0 else f"pfn {results[i] - zone.start_pfn}",
-            self.lists_around(zone, order, mt, "after the batch"),
-        )
+            self.is_contig = np.concatenate([self.is_contig, np.zeros(more, np.bool_)])
 
     def contig_range(self, c: Contig) -> None:
         """Run one contig request and compare errno, migrations and what refused it."""
         zone = self.need_zone(c.line)
-        self.run_waiting()
         self.room_for(c.handle, c.line)
         self.done.operations += 1
         self.done.contig_ranges += 1
@@ -344,7 +350,7 @@ class _Player:
         self.done.migrations += len(moved)
         if errno == 0:
             self.sizes[c.handle] = c.nr_pages
-            self.contig.add(c.handle)
+            self.is_contig[c.handle] = True
 
     def ask(self, zone: Zone, c: Contig, events: list[Event]) -> int:
         """The model's answer: 0 or a negative errno; its steps go to ``events``."""
@@ -386,10 +392,9 @@ class _Player:
     def compare_hash(self, h: Hash) -> None:
         """Digests and counters."""
         zone = self.need_zone(h.line)
-        self.run_waiting()
         self.done.hashes += 1
         if self.progress is not None:
-            self.progress(self.reader.position(), self.reader.size)
+            self.progress(self.reader.position, self.reader.size)
         if h.digests is not None:
             names = ("free lists", "pageblock types", "per-cpu lists")
             for name, theirs, ours in zip(names, h.digests, zone.digests(self.isolate_number), strict=True):
@@ -408,9 +413,8 @@ class _Player:
 
     def counters(self, zone: Zone) -> dict[str, int]:
         """What an ``H`` line counts."""
-        listed = int(
-            (zone.free_counts() * (1 << np.arange(zone.geometry.max_order + 1, dtype=np.uint64))[:, None]).sum()
-        )
+        blocks = zone.free_blocks
+        listed = int((blocks << np.arange(len(blocks), dtype=np.uint64)).sum())
         return {
             "free": listed,
             "stat": zone.nr_free_pages,
@@ -454,7 +458,6 @@ class _Player:
     def compare_dump(self, dump: Dump) -> None:
         """A later dump against the zone: types, every list in order, per-cpu lists, reserves, live handles."""
         zone = self.need_zone(dump.line)
-        self.run_waiting()
         self.done.dumps += 1
         first = zone.start_pfn
         if not dump.types:

@@ -4,12 +4,12 @@ The format is the recorder's, versions 1 to 4 (docs/oracle.md). Pfns in a trace 
 once, front to back; what cannot be understood is refused with its line number.
 """
 
-import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,19 @@ import zstandard
 
 from ..errors import InputError
 
-__all__ = ["Action", "Contig", "Dump", "Hash", "Header", "Record", "TraceReader"]
+if TYPE_CHECKING or os.environ.get("PAGEBLOCK_UNCOMPILED"):
+    from .actions import scan_actions
+else:
+    try:
+        from ._actions import scan_actions
+    except ImportError:
+        from .actions import scan_actions
 
-_HOLE = 9
+__all__ = ["Actions", "Contig", "Dump", "FreeAll", "Hash", "Header", "Record", "TraceReader"]
+
+#: Rows of allocations and frees handed on at once.
+_BATCH = 1 << 16
+
 #: Versions of the format that are understood.
 VERSIONS = range(1, 5)
 
@@ -64,19 +74,17 @@ class Dump:
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """``a`` allocate (order, kind, pfn or None), ``f`` free, ``g`` free a contig range, ``z`` free all handles.
+class Actions:
+    """Allocations (``a``) and frees (``f``, ``g`` of a contig range) in a row: array of ``ACTION``."""
 
-    ``empty``: the recorder found the handle empty and did nothing.
-    """
+    rows: npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAll:
+    """``z``: free every handle, in handle order."""
 
     line: int
-    op: str
-    handle: int = 0
-    order: int = 0
-    kind: str = ""
-    pfn: int | None = None
-    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,7 @@ class Hash:
     counters: dict[str, int]
 
 
-Record = Action | Contig | Hash | Dump
+Record = Actions | FreeAll | Contig | Hash | Dump
 
 
 class TraceReader:
@@ -119,45 +127,58 @@ class TraceReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.size = 0
         self.line = 0
-        self._file = _open(path)
-        self.size = path.stat().st_size
+        self.position = 0
+        self.text = self._read()
+        self.size = len(self.text) - 1
         self.header = self._read_header()
 
-    def position(self) -> int:
-        """Bytes of the file consumed so far."""
+    def _read(self) -> npt.NDArray[np.uint8]:
+        """The whole text, with a zero byte behind it."""
         try:
-            return self._file.tell()
-        except (OSError, ValueError):
-            return self.size
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._file.close()
+            raw = self.path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror or error}: name a trace that can be read") from None
+        if raw[:4] == b"\x28\xb5\x2f\xfd":
+            try:
+                raw = b"".join(_frames(raw))
+            except (zstandard.ZstdError, EOFError) as error:
+                raise InputError(
+                    f"{self.path.name}, line 1: the file is corrupt or cut off ({error}): copy or record it again"
+                ) from None
+        return np.frombuffer(bytearray(raw + b"\0"), np.uint8)
 
     def fail(self, what: str, line: int | None = None) -> InputError:
         """An error that names file and line."""
         return InputError(f"{self.path.name}, line {line or self.line}: {what}")
 
-    def _lines(self) -> Iterator[str]:
-        """Lines without their end, counted; a broken stream is an error of that line."""
-        text = _text(self._file, self.path)
-        while True:
-            try:
-                line = text.readline()
-            except (zstandard.ZstdError, EOFError, OSError) as error:
-                raise self.fail(f"the file is corrupt or cut off ({error}): copy or record it again") from None
-            except UnicodeDecodeError:
-                raise self.fail("this is not text: is it a trace?") from None
-            if not line:
-                return
-            self.line += 1
-            yield line.rstrip("\n")
+    def _next(self) -> str | None:
+        """The next line without its end; None at the end of the text."""
+        if self.position >= self.size:
+            return None
+        end = (
+            int(np.argmax(self.text[self.position :] == 10)) + self.position if self.size - self.position < 256 else -1
+        )
+        if end < 0:
+            step = 256
+            while True:
+                window = self.text[self.position : self.position + step] == 10
+                if window.any() or self.position + step > self.size:
+                    break
+                step *= 16
+            end = self.position + int(np.argmax(window)) if window.any() else self.size
+        elif self.text[end] != 10:
+            end = self.size
+        self.line += 1
+        raw = self.text[self.position : end].tobytes()
+        self.position = end + 1
+        try:
+            return raw.decode("ascii")
+        except UnicodeDecodeError:
+            raise self.fail("this is not text: is it a trace?") from None
 
     def _read_header(self) -> Header:
-        self._source = self._lines()
-        first = next(self._source, "")
+        first = self._next() or ""
         match = re.match(r"V oracle (\d+)\b(.*)", first)
         if match is None:
             raise self.fail(f"no trace starts with {first[:40]!r}: the first line is 'V oracle VERSION …'", 1)
@@ -180,23 +201,27 @@ class TraceReader:
 
     def records(self) -> Iterator[Record]:
         """Everything after the header, in order. Ends after the closing ``E``; without one the trace is cut off."""
-        for line in self._source:
+        while True:
+            rows, self.position, self.line = scan_actions(self.text, self.position, self.line, _BATCH)
+            if len(rows):
+                yield Actions(rows)
+            if len(rows) == _BATCH:
+                continue
+            line = self._next()
+            if line is None:
+                break
             op = line[:1]
             try:
-                if op == "a":
-                    _, handle, order, kind, pfn = line.split()
-                    yield Action(self.line, op, int(handle), int(order), kind, None if pfn == "-" else int(pfn))
-                elif op in ("f", "g"):
-                    fields = line.split()
-                    yield Action(self.line, op, int(fields[1]), empty=len(fields) > 2)
-                elif op in ("c", "x", "I"):
+                if op in ("a", "f", "g"):
+                    raise self.fail(f"malformed record {line[:60]!r}")
+                if op in ("c", "x", "I"):
                     yield self._contig(line)
                 elif op in ("H", "N"):
                     yield self._hash(line)
                 elif op == "D":
                     yield self._dump(line)
                 elif op == "z":
-                    yield Action(self.line, op)
+                    yield FreeAll(self.line)
                 elif op == "E":
                     return
                 elif op in ("C", "R"):
@@ -240,7 +265,7 @@ class TraceReader:
         if fields[1] != "begin":
             raise self.fail(f"a dump ends that did not begin: {first[:40]!r}")
         dump = Dump(self.line, fields[2], after_bug="BUG" in first)
-        for line in self._source:
+        while (line := self._next()) is not None:
             kind, _, rest = line.partition(" ")
             if kind == "D":
                 if not rest.startswith("end"):
@@ -282,18 +307,11 @@ def _numbers(words: list[str]) -> dict[str, int]:
     return found
 
 
-def _open(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}: name a trace that can be read") from None
-
-
-def _text(file: IO[bytes], path: Path) -> IO[str]:
-    """The text of a trace, whether it is compressed or not."""
-    magic = file.read(4)
-    file.seek(0)
-    if magic == b"\x28\xb5\x2f\xfd":
-        stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), encoding="ascii")
-    return io.TextIOWrapper(file, encoding="ascii")
+def _frames(raw: bytes) -> Iterator[bytes]:
+    """The contents of a .zst file; a frame that ends early is an error."""
+    while raw:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        yield frame.decompress(raw)
+        if not frame.eof:
+            raise EOFError("the last frame has no end")
+        raw = frame.unused_data

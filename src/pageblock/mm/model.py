@@ -219,6 +219,11 @@ class Zone(ZoneState):
         return counts
 
     @property
+    def free_blocks(self) -> Any:
+        """Free blocks per order, all types together, ISOLATE included: uint64 copy, as buddyinfo."""
+        return self.nr_free_array.copy()
+
+    @property
     def pageblock_types(self) -> Any:
         """Type of each pageblock, from the one that holds ``start_pfn``: a uint8 copy."""
         first = self.zone_start >> self.pageblock_order
