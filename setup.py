@@ -3,7 +3,7 @@
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-FLAGS = ["-O2", "-g1"]
+FLAGS = ["-O3", "-g1"]
 
 extensions = cythonize(
     [

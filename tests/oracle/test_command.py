@@ -8,18 +8,23 @@ import zstandard
 
 from oracle import record as room
 from oracle.__main__ import main
-from oracle.errors import GuestError
+from oracle.errors import GuestError, VerifyError
 from oracle.files import whole_file, whole_folder
 from oracle.guest import Guest
 from oracle.packages import Kernel
-from oracle.record import check_whole, summary
+from oracle.record import SPARE_BOOTS, check_whole, summary, verified
 
 RECORD = """\
 V oracle 2 kernel=6.1.0-56-amd64 mode=trace pcp=0 why=0 profile=mixed
+D begin initial
+L 0 0 3
+D end stat_free=9
 a 0 0 m 5
 a 1 0 m -
 c 2 512 512 : 515>4 = 0 t=7
+H 2 00 00 00 free=9 stat=9 pcp=0 own=1 foreign=3
 c 3 0 512 : = -16 t=8 why=U:5
+H 4 00 00 00 free=9 stat=9 pcp=0 own=1 foreign=3
 E ops=4 ns_total=1 ns_in_allocator=1 migrated=1 overflow=0
 """
 
@@ -60,7 +65,7 @@ def test_two_boots_that_differ_are_not_written(
     assert main(arguments()) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "boot 1 and boot 2 differ in line 2: 'a 0 0 m 5' against 'a 0 0 m 6'" in said
+    assert "two boots differ in line 5: 'a 0 0 m 5' against 'a 0 0 m 6'" in said
     assert list(tmp_path.glob("*.zst*")) == []
 
 
@@ -105,6 +110,7 @@ def test_a_list_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (("--profile", "wrong"), "no profile 'wrong': one of ord0, "),
         (("--zone-mib", "100"), "a zone of 100 MiB"),
+        (("--early", "--accel", "kvm"), "cannot be recorded under KVM"),
         (("--nops", "0"), "--nops 0"),
         (("--boots", "0"), "--boots 0"),
         (("--requests", "missing.txt"), "missing.txt cannot be read"),
@@ -139,13 +145,29 @@ def test_missing_programs_are_one_line_before_anything_is_fetched(
     [
         ("E ops", "x ops", "cut off"),
         ("overflow=0", "overflow=1", "ask for fewer requests"),
-        ("why=0 ", "why=0 async_mig=3 ", "something else than the requests"),
+        ("why=0 ", "why=0 async_mig=3 ", "something else than the requests moved"),
+        ("foreign=3\nE", "foreign=4\nE", "something else than the requests allocated"),
     ],
 )
 def test_a_record_that_is_not_whole_is_refused(old: str, new: str, complaint: str) -> None:
     check_whole(RECORD)
     with pytest.raises(GuestError, match=complaint):
         check_whole(RECORD.replace(old, new))
+
+
+def test_boots_that_begin_in_another_state_cost_a_boot_more() -> None:
+    other = RECORD.replace("L 0 0 3", "L 1 0 2").replace("m 5", "m 6")
+    boots = [RECORD, other, RECORD.replace("t=7", "t=8")]
+    assert verified(lambda: boots.pop(0), 2) == RECORD
+    assert boots == []
+    assert verified(lambda: RECORD, 1) == RECORD
+
+
+def test_boots_that_never_begin_alike_are_given_up() -> None:
+    states = iter(range(10, 20))
+    with pytest.raises(VerifyError, match="no 2 of them began in the same state"):
+        verified(lambda: RECORD.replace("L 0 0 3", f"L 0 0 {next(states)}"), 2)
+    assert next(states) == 10 + 2 + SPARE_BOOTS
 
 
 def test_a_summary_counts() -> None:

@@ -122,6 +122,17 @@ def test_the_machine_has_one_processor_and_the_zone_it_was_asked_for(kernel: Ker
     assert "accel=tcg" in text
     assert "id=m1,size=256M" in text
     assert "nokaslr" in text
+    assert "pc-dimm,id=d1,memdev=m1,node=1" in text
+
+
+def test_a_zone_that_is_there_at_boot_starts_2_mib_aligned_and_runs_by_instructions(kernel: Kernel) -> None:
+    text = " ".join(Guest(kernel, b"", 131, "tcg", early=True).command(Path("k"), Path("i"), Path("d")))
+    assert "-m 1285M" in text, "1024 MiB below 4 GiB, 130 above it, then node 1"
+    assert "size=1154M" in text
+    assert "size=131M -numa node,nodeid=1,memdev=m1" in text
+    assert "-icount" in text
+    assert "-rdrand" in text
+    assert "pc-dimm" not in text
 
 
 def test_a_missing_compiler_is_named_with_its_package(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,20 +29,26 @@ if not cython.compiled:
         K_RESERVED,
         K_SLAB,
         K_THP,
+        KPF_ACTIVE,
         KPF_ANON,
         KPF_BUDDY,
         KPF_COMPOUND_HEAD,
         KPF_COMPOUND_TAIL,
         KPF_DIRTY,
+        KPF_ERROR,
         KPF_HUGE,
         KPF_HWPOISON,
+        KPF_LOCKED,
         KPF_LRU,
         KPF_MMAP,
         KPF_NOPAGE,
         KPF_OFFLINE,
         KPF_PGTABLE,
+        KPF_RECLAIM,
+        KPF_REFERENCED,
         KPF_SLAB,
         KPF_SWAPBACKED,
+        KPF_SWAPCACHE,
         KPF_THP,
         KPF_UNEVICTABLE,
         KPF_UPTODATE,
@@ -112,6 +118,26 @@ def kind_of(word: cython.ulonglong) -> cython.uint:
     if low & (KPF_ANON | KPF_SWAPBACKED) or (low & KPF_MMAP and low & KPF_UPTODATE):
         return K_PAGEVEC
     return K_KERNEL
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def care_of(word: cython.ulonglong, kind: cython.uint, with_counts: cython.bint) -> cython.ulonglong:
+    """Bits in which a word of a run may not differ from its first; the rest changes neither class nor flags.
+
+    Of a zero word and of one without any telling bit: all. Of an anonymous LRU page also not the bits that
+    only file pages are asked for.
+    """
+    idle: cython.ulonglong = KPF_LOCKED | KPF_ERROR | KPF_REFERENCED | KPF_ACTIVE | KPF_RECLAIM | KPF_SWAPCACHE
+    if kind == K_ANON:
+        idle |= KPF_UPTODATE | KPF_DIRTY | KPF_WRITEBACK | KPF_UNEVICTABLE | KPF_SWAPBACKED
+        if not with_counts:
+            idle |= KPF_MMAP
+    if word & ~idle == 0:
+        idle = 0
+    return ~idle
 
 
 @cython.cclass
@@ -304,6 +330,8 @@ def scan_words(
     i: cython.longlong = 0
     j: cython.longlong
     v: cython.ulonglong
+    care: cython.ulonglong
+    alike: cython.ulonglong
     kind: cython.uint
     s.pfn = base + n
     if s.unit_pages:
@@ -326,9 +354,11 @@ def scan_words(
                 return
             close_unit(s)
         else:
-            while j < n and w[j] == v:
-                j += 1
             kind = kind_of(v)
+            care = care_of(v, kind, with_counts)
+            alike = v & care
+            while j < n and (w[j] & care) == alike:
+                j += 1
             if v & KPF_COMPOUND_TAIL:
                 s.skewed += j - i
             elif with_counts:

@@ -79,7 +79,7 @@ def run_operations(
 ) -> cython.void:
     """Execute operations of 16 bytes each; see ``model.OPERATION``.
 
-    ``results[i]``: relative pfn; the negated errno of a refusal: -ENOMEM, -EBUSY, -ENOENT for a free of
+    ``results[i]``: absolute pfn; the negated errno of a refusal: -ENOMEM, -EBUSY, -ENOENT for a free of
     an empty handle, -EEXIST for an allocation into a handle that is in use, -EREMOTE for a free of a page that
     migration took out of the zone.
     """
@@ -91,31 +91,33 @@ def run_operations(
     start: cython.uint
     request: cython.uint
     result: cython.longlong
+    base: cython.longlong = z.base_pfn
+    handles: cython.p_uint = z.handles
     for i in range(n):
         word = ops[2 * i]
         op = word & 0xFF
         handle = word >> 32
         if op == OP_ALLOC or op == OP_ALLOC_ATOMIC:
-            if z.handles[handle] != NONE:
+            if handles[handle] != NONE:
                 results[i] = -EEXIST
                 continue
             request = REQUEST_ATOMIC if op == OP_ALLOC_ATOMIC else REQUEST_NORMAL
             pfn = alloc_pages(z, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24 & 0xFF, handle, request)
-            z.handles[handle] = pfn
-            result = pfn
+            handles[handle] = pfn
+            result = base + pfn
             if pfn == NONE:
                 result = -ENOMEM
         elif op == OP_FREE:
-            pfn = z.handles[handle]
+            pfn = handles[handle]
             result = -ENOENT
             if pfn < z.nr_frames and z.state[pfn] & ALLOC:
                 free_pages(z, pfn)
-                result = pfn
+                result = base + pfn
             elif pfn == OFFNODE:
                 result = -EREMOTE
-            z.handles[handle] = NONE
+            handles[handle] = NONE
         elif op == OP_CONTIG:
-            if z.handles[handle] != NONE:
+            if handles[handle] != NONE:
                 results[i] = -EEXIST
                 continue
             start = z.zone_start + (ops[2 * i + 1] & NONE)
@@ -128,9 +130,11 @@ def run_operations(
                 handle,
                 saved,
             )
-            z.handles[handle] = start if result == 0 else NONE
+            handles[handle] = start if result == 0 else NONE
             if result == 0:
-                result = start
+                result = base + start
         else:
             result = free_contig_handle(z, handle, ops[2 * i + 1] >> 32)
+            if result >= 0:
+                result += base
         results[i] = result

@@ -327,6 +327,7 @@ def _rmqueue_steal(z: ZoneState, order: cython.uint, start_mt: cython.uint) -> c
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
@@ -337,7 +338,7 @@ def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cyt
     bulk of allocations, what was found empty (6.12).
     """
     pfn: cython.uint
-    if alloc_flags & ALLOC_CMA and z.nr_free_cma_pages > z.nr_free_pages // 2:
+    if alloc_flags & ALLOC_CMA and 2 * z.nr_free_cma_pages > z.nr_free_pages:
         pfn = _rmqueue_smallest(z, order, CMA)
         if pfn != NONE:
             return pfn

@@ -121,6 +121,7 @@ def unreserve_highatomic_pageblock(z: ZoneState, mt: cython.uint, force: cython.
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def rmqueue_buddy(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
@@ -144,6 +145,7 @@ def rmqueue_buddy(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def get_page_from_freelist(
@@ -204,6 +206,7 @@ def alloc_pages(
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def free_frames(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:

@@ -9,7 +9,6 @@ import cython
 if not cython.compiled:
     from .constants import (
         ALLOC,
-        BUDDY,
         CLASS_MASK,
         COMPACT_CLUSTER_MAX,
         C_ANON,
@@ -27,7 +26,6 @@ if not cython.compiled:
         MOVABLE,
         NONE,
         OFFNODE,
-        ONPCP,
         ORDER_MASK,
         PG_CLEAN,
         PG_COMPOUND,
@@ -69,39 +67,47 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
     page that reaches over a pageblock's end sends the scan to that end; its tails have no reference
     of their own and are passed over there, unless they are hugetlb's.
     """
+    state: cython.p_uchar = z.state
+    flags: cython.p_uchar = z.flags
+    batch: cython.p_uint = z.batch
     pfn: cython.uint = start
     block_end: cython.uint = min(pageblock_end(z, start), end)
     pages: cython.uint = 0
     found: cython.uint = 0
+    clean: cython.uint = 0
     s: cython.uint
+    f: cython.uint
     size: cython.uint
     head: cython.uint
     while pfn < end:
-        s = z.state[pfn]
-        size = 1
-        if s & (BUDDY | ALLOC | ONPCP):
-            size = 1 << (s & ORDER_MASK)
+        s = state[pfn]
+        # a tail has state 0, thus order 0
+        size = 1 << (s & ORDER_MASK)
         head = pfn
         if s == 0 and pfn == start:
             head = compound_head(z, pfn)
-            if head != NONE and z.flags[head] & CLASS_MASK == C_HUGETLB:
-                size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
+            if head != NONE and flags[head] & CLASS_MASK == C_HUGETLB:
+                s = state[head]
+                size = head + (1 << (s & ORDER_MASK)) - pfn
             else:
                 head = pfn
-        if z.state[head] & ALLOC and page_can_be_isolated(z, head):
-            if z.flags[head] & CLASS_MASK == C_HUGETLB and z.state[head] & ORDER_MASK > z.max_order:
-                z.batch[0] = head
+        if s & ALLOC and page_can_be_isolated(z, head):
+            f = flags[head]
+            if f & CLASS_MASK == C_HUGETLB and s & ORDER_MASK > z.max_order:
+                batch[0] = head
                 z.batch_count = NONE
                 return pfn
-            z.batch[found] = head
+            batch[found] = head
             found += 1
             pages += size
+            clean |= f & PG_CLEAN
         pfn = block_end if size > block_end - pfn else pfn + size
         if pages >= COMPACT_CLUSTER_MAX:
             break
         if pfn == block_end:
             block_end = min(pageblock_end(z, pfn), end)
     z.batch_count = found
+    z.batch_clean = clean != 0
     return pfn
 
 
@@ -159,14 +165,15 @@ def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
     split, and its base pages move after the rest, tails from the last to the first, then the head.
     """
     i: cython.uint
+    j: cython.uint
     k: cython.uint
     pfn: cython.uint
     failed: cython.uint = 0
     moved: cython.uint = 0
+    split: cython.bint = False
     # reclaim_clean_pages_from_list: clean file pages are dropped before anything moves
-    for k in range(count):
+    for k in range(count if z.batch_clean else 0):
         pfn = z.batch[count - 1 - k]
-        z.batch[COMPACT_CLUSTER_MAX + count - 1 - k] = 0
         if z.flags[pfn] & PG_CLEAN and not z.flags[pfn] & (PG_PINNED | PG_COMPOUND):
             if z.nxt[pfn] < z.nr_handles:
                 z.handles[z.nxt[pfn]] = NONE
@@ -185,12 +192,16 @@ def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
         elif migrate_folio(z, pfn):
             moved += 1
         elif z.flags[pfn] & CLASS_MASK == C_THP:
+            if not split:
+                split = True
+                for j in range(count):
+                    z.batch[COMPACT_CLUSTER_MAX + j] = 0
             z.batch[COMPACT_CLUSTER_MAX + i] = 1 << (z.state[pfn] & ORDER_MASK)
             split_huge_page(z, pfn)
         else:
             refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
             return -ENOMEM
-    for k in range(count):
+    for k in range(count if split else 0):
         i = count - 1 - k
         pfn = z.batch[i] + z.batch[COMPACT_CLUSTER_MAX + i]
         while z.batch[COMPACT_CLUSTER_MAX + i]:

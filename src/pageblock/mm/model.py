@@ -95,6 +95,10 @@ OPERATION = np.dtype(
 )
 
 
+#: The log of a call without events.
+NO_EVENTS = np.zeros((0, 8), np.uint64)
+
+
 @cython.cclass
 class Zone(ZoneState):
     """A memory zone whose every free list, pageblock type and counter follows one kernel release.
@@ -386,10 +390,10 @@ class Zone(ZoneState):
         saved = self.room_for_types(end - start)
         self.begin(True)
         rc = alloc_contig_range(self, start, end, mt, flags, handle, ptr8(saved))
-        events = self.finish()
+        rows = self.finish()
         if rc:
             raise self.refusal(-rc)
-        return contig_result(self.base_pfn + start, self.base_pfn + end, events)
+        return contig_result(self.base_pfn + start, self.base_pfn + end, rows, self.base_pfn)
 
     def alloc_contig_pages(self, nr_pages: Any, *, page_class: Any = C_KERNEL, owner: Any = 0) -> ContigRange:
         """First range of ``nr_pages``, aligned to its size, that can be had in the zone (alloc_contig_pages).
@@ -409,10 +413,10 @@ class Zone(ZoneState):
         self.refused_pfn = self.zone_start
         self.begin(True)
         pfn: cython.uint = alloc_contig_pages(self, n, flags, handle, ptr8(saved))
-        events = self.finish()
+        rows = self.finish()
         if pfn == NONE:
             raise self.refusal(16)
-        return contig_result(self.base_pfn + pfn, self.base_pfn + pfn + n, events)
+        return contig_result(self.base_pfn + pfn, self.base_pfn + pfn + n, rows, self.base_pfn)
 
     def free_contig_range(self, start_pfn: Any, nr_pages: Any) -> None:
         """Free ``nr_pages`` order-0 pages from ``start_pfn``, ascending. Raises UsageError if one is none."""
@@ -443,10 +447,10 @@ class Zone(ZoneState):
         mt = self.checked_migratetype(migratetype, NR_MIGRATETYPES)
         self.begin(True)
         rc = start_isolate_page_range(self, start, end, mt, 0)
-        events = self.finish()
+        rows = self.finish()
         if rc:
             raise self.refusal(-rc)
-        return contig_result(0, 0, events).isolated
+        return contig_result(0, 0, rows, self.base_pfn).isolated
 
     def undo_isolate_page_range(self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE) -> None:
         """Give the isolated pageblocks of a range, rounded as for isolation, this type. Raises RangeError."""
@@ -460,7 +464,7 @@ class Zone(ZoneState):
         """Compact the zone as /proc/sys/vm/compact_memory does; (source, target) pfns in the order they moved."""
         self.begin(True)
         compact_zone(self)
-        return contig_result(0, 0, self.finish()).base_moves()
+        return contig_result(0, 0, self.finish(), self.base_pfn).base_moves()
 
     # ---- many operations at once ----
 
@@ -485,9 +489,9 @@ class Zone(ZoneState):
             handles = np.full(int(ops["handle"].max()) + 1 if n else 1, NO_PAGE, np.uint32)
         elif not isinstance(handles, np.ndarray) or handles.dtype != np.uint32 or handles.ndim != 1 or not len(handles):
             raise UsageError("handles must be a one-dimensional numpy array of uint32, filled with 2^32-1 at first")
-        results = np.zeros(max(n, 1), np.int64)
         if n == 0:
-            return results[:0]
+            return np.zeros(0, np.int64)
+        results = np.empty(n, np.int64)
         words = np.ascontiguousarray(ops).view(np.uint64)
         saved = self.room_for_types(int(ops["nr"].max()))
         bad = operations_error(self, ptr64(words), n, len(handles))
@@ -504,7 +508,7 @@ class Zone(ZoneState):
         self.handles_array = np.zeros(1, np.uint32)
         self.handles = ptr32(self.handles_array)
         self.finish()
-        return np.where(results >= 0, results + np.int64(self.base_pfn), results)
+        return results
 
     # ---- watch and verify ----
 
@@ -902,13 +906,15 @@ class Zone(ZoneState):
 
     # ---- arguments ----
 
+    @cython.cfunc
     def checked_pfn(self, pfn: Any) -> int:
         """Relative pfn, or RangeError."""
         at = integer("pfn", pfn)
-        if not self.start_pfn <= at < self.end_pfn:
+        if not self.base_pfn + self.zone_start <= at < self.base_pfn + self.zone_end:
             raise RangeError(f"pfn {at} is outside {self.name_} [{self.start_pfn}, {self.end_pfn})")
         return at - self.base_pfn
 
+    @cython.cfunc
     def checked_range(self, start_pfn: Any, end_pfn: Any) -> tuple[int, int]:
         """Relative half-open range, or RangeError."""
         start, end = integer("start_pfn", start_pfn), integer("end_pfn", end_pfn)
@@ -918,6 +924,7 @@ class Zone(ZoneState):
             raise RangeError(f"range [{start}, {end}) is outside {self.name_} [{self.start_pfn}, {self.end_pfn})")
         return start - self.base_pfn, end - self.base_pfn
 
+    @cython.cfunc
     def checked_count(self, nr_pages: Any) -> int:
         """A number of pages that the zone can hold, or RangeError."""
         n = integer("nr_pages", nr_pages)
@@ -925,6 +932,7 @@ class Zone(ZoneState):
             raise RangeError(f"nr_pages is {n}: {self.name_} has {self.zone_end - self.zone_start} pages")
         return n
 
+    @cython.cfunc
     def checked_order(self, order: Any) -> int:
         """An order of the zone, or UsageError."""
         o = integer("order", order)
@@ -932,6 +940,7 @@ class Zone(ZoneState):
             raise UsageError(f"order is {o}: {self.name_} has orders 0 to {self.max_order}")
         return o
 
+    @cython.cfunc
     def checked_migratetype(self, migratetype: Any, below: int) -> int:
         """A migratetype below a bound, or UsageError."""
         mt = integer("migratetype", migratetype)
@@ -940,6 +949,7 @@ class Zone(ZoneState):
             raise UsageError(f"migratetype is {mt}: choose one of {allowed}")
         return mt
 
+    @cython.cfunc
     def checked_owner(self, owner: Any) -> int:
         """An owner handle, or UsageError."""
         handle = integer("owner", owner)
@@ -947,6 +957,7 @@ class Zone(ZoneState):
             raise UsageError(f"owner is {handle}: choose 0 to {NO_PAGE - 2}")
         return handle
 
+    @cython.cfunc
     def must_be_allocated(self, at: cython.uint) -> None:
         """UsageError unless the frame heads an allocated block that may be freed."""
         s: cython.uint = self.state[at]
@@ -963,6 +974,7 @@ class Zone(ZoneState):
             raise UsageError(f"pfn {pfn} is free already, inside the block at {self.base_pfn + head}: double free")
         raise UsageError(f"pfn {pfn} lies inside an allocated block: free the block by its first pfn")
 
+    @cython.cfunc
     def room_for_types(self, nr_pages: int) -> Any:
         """A byte for each pageblock that a request of this size can isolate."""
         window = 1 << max(self.max_order, self.pageblock_order)
@@ -970,31 +982,38 @@ class Zone(ZoneState):
 
     # ---- events ----
 
+    @cython.cfunc
     def begin(self, record: bool) -> None:
         """Start a call: an empty log, and recording if the call or a listener needs it."""
         self.log_events = 0
         self.recording = record or self.listener is not None
 
-    def finish(self) -> list[Event]:
-        """End a call: the events since ``begin``, told to the listener too."""
+    @cython.cfunc
+    def finish(self) -> Any:
+        """End a call: the log since ``begin``, one row an event, valid until the next call; the listener is told."""
         self.recording = self.listener is not None
         if self.log_events == 0:
-            return []
+            return NO_EVENTS
         rows = self.log_array[: self.log_events * EVENT_WORDS].reshape(-1, EVENT_WORDS)
-        events = [decode(row, self.base_pfn) for row in rows.tolist()]
         self.log_events = 0
         if self.listener is not None:
-            for event in events:
-                self.listener(event)
-        return events
+            # the listener may use the zone, which starts the log anew
+            rows = rows.copy()
+            for row in rows.tolist():
+                self.listener(decode(row, self.base_pfn))
+        return rows
 
+    @cython.cfunc
     def refusal(self, errno: int) -> ContigRefused:
         """The exception for what the core remembers of a refusal."""
         return ContigRefused(errno, STEPS[self.refused_step], self.base_pfn + self.refused_pfn, WHYS[self.refused_why])
 
 
+@cython.cfunc
 def integer(what: str, value: Any) -> int:
     """A whole number (int, IntEnum, numpy integer), or UsageError."""
+    if type(value) is int:
+        return value
     try:
         return int(value.__index__())
     except (AttributeError, TypeError):
@@ -1007,8 +1026,13 @@ def same_length(*arrays: Any) -> None:
         raise UsageError(f"arrays of different shapes: {[a.shape for a in arrays]}; give one entry a block to each")
 
 
+@cython.cfunc
 def page_flags(order: int, mt: int, page_class: Any, compound: Any, pinned: Any, clean: Any) -> int:
     """Flags byte of a page to allocate, or UsageError for a class that cannot be allocated like this."""
+    if page_class is None and compound is None and not pinned and not clean:
+        if mt == MOVABLE:
+            return C_THP | PG_COMPOUND if order else C_ANON
+        return C_KERNEL if mt == UNMOVABLE else C_SLAB | (PG_COMPOUND if order else 0)
     if page_class is None:
         page_class = {UNMOVABLE: C_KERNEL, RECLAIMABLE: C_SLAB}.get(mt, C_THP if order else C_ANON)
     c = integer("page_class", page_class)

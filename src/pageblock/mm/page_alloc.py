@@ -19,6 +19,7 @@ if not cython.compiled:
         MERGE_ANY,
         MERGE_MERGEABLE,
         NONE,
+        NR_MIGRATETYPES,
         ORDER_MASK,
         RULE_FREE_LARGE,
         RULE_MERGE,
@@ -28,18 +29,13 @@ if not cython.compiled:
         ZoneState,
         emit,
         get_pageblock_migratetype,
+        list_head,
         pageblock_end,
         pageblock_start,
         set_pageblock_migratetype,
         zone_spans,
     )
-    from .freelist import (
-        add_to_free_list,
-        add_to_free_list_tail,
-        del_page_from_free_list,
-        get_page_from_free_area,
-        move_to_free_list,
-    )
+    from .freelist import add_to_free_list, add_to_free_list_tail, del_page_from_free_list
 
 
 @cython.cfunc
@@ -125,6 +121,7 @@ def buddy_merge_likely(z: ZoneState, pfn: cython.uint, buddy: cython.uint, order
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def _free_one_page(
@@ -136,21 +133,36 @@ def _free_one_page(
     accounting error that the seed is about. Rule "merged types": from 6.10 on a buddy of another type that
     is taken in gives up its type (mm: page_alloc: fix up block types when merging compatible blocks).
     """
+    # read once: after a store to a frame C has to read them from the zone again
+    nxt: cython.p_uint = z.nxt
+    prv: cython.p_uint = z.prv
+    state: cython.p_uchar = z.state
+    nr_free: cython.p_ulonglong = z.nr_free
+    max_order: cython.uint = z.max_order
+    pageblock_order: cython.uint = z.pageblock_order
     buddy: cython.uint = pfn
     buddy_mt: cython.uint
+    before: cython.uint
+    after: cython.uint
     if mt != ISOLATE:
         mod_zone_freepage_state(z, cython.cast(cython.longlong, 1) << order, mt)
-    while order < z.max_order:
+    while order < max_order:
         buddy = pfn ^ (1 << order)
-        if not page_is_buddy(z, buddy, order):
+        if state[buddy] != (BUDDY | order):
             break
-        if order >= z.pageblock_order:
+        if order >= pageblock_order:
             buddy_mt = get_pageblock_migratetype(z, buddy)
             if not buddy_types_merge(z, mt, buddy_mt):
                 break
             if buddy_mt != mt and z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:
                 change_pageblock_range(z, buddy, order, mt)
-        del_page_from_free_list(z, buddy, order)
+        # del_page_from_free_list
+        before = prv[buddy]
+        after = nxt[buddy]
+        nxt[before] = after
+        prv[after] = before
+        state[buddy] = 0
+        nr_free[order] -= 1
         pfn &= buddy
         order += 1
     if to_tail or buddy_merge_likely(z, pfn, buddy, order):
@@ -160,6 +172,7 @@ def _free_one_page(
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def free_one_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
@@ -209,33 +222,56 @@ def split_free_page(z: ZoneState, pfn: cython.uint, order: cython.uint, offset: 
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def expand(z: ZoneState, pfn: cython.uint, low: cython.uint, high: cython.uint, mt: cython.uint) -> cython.void:
-    """Halve a block from order high to low; each upper half goes to the head of its list."""
+    """Halve a block from order high to low; each upper half goes to its list, which is empty.
+
+    Empty because the block was taken from the smallest order that has one.
+    """
+    nxt: cython.p_uint = z.nxt
+    prv: cython.p_uint = z.prv
+    state: cython.p_uchar = z.state
+    nr_free: cython.p_ulonglong = z.nr_free
+    head: cython.uint = list_head(z, high, mt)
+    half: cython.uint
     while high > low:
         high -= 1
-        add_to_free_list(z, pfn + (1 << high), high, mt)
+        head -= NR_MIGRATETYPES
+        half = pfn + (1 << high)
+        state[half] = BUDDY | high
+        nr_free[high] += 1
+        nxt[half] = head
+        prv[half] = head
+        nxt[head] = half
+        prv[head] = half
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def _rmqueue_smallest(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
     """Take the first block of the smallest order that has one, and split it (__rmqueue_smallest)."""
-    current: cython.uint
+    nxt: cython.p_uint = z.nxt
+    head: cython.uint = list_head(z, order, mt)
+    end: cython.uint = list_head(z, z.max_order + 1, 0)
     pfn: cython.uint
-    for current in range(order, z.max_order + 1):
-        pfn = get_page_from_free_area(z, current, mt)
-        if pfn == NONE:
-            continue
-        del_page_from_free_list(z, pfn, current)
-        expand(z, pfn, order, current, mt)
-        z.taken_type = mt
-        if z.recording:
-            emit(z, EV_ZONE_LOCKED, pfn, order, mt)
-        return pfn
-    return NONE
+    current: cython.uint = order
+    # an empty list's head points to itself
+    while head < end and nxt[head] == head:
+        head += NR_MIGRATETYPES
+        current += 1
+    if head >= end:
+        return NONE
+    pfn = nxt[head]
+    del_page_from_free_list(z, pfn, current)
+    expand(z, pfn, order, current, mt)
+    z.taken_type = mt
+    if z.recording:
+        emit(z, EV_ZONE_LOCKED, pfn, order, mt)
+    return pfn
 
 
 @cython.cfunc
@@ -250,20 +286,41 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     """
     at: cython.uint = pageblock_start(z, pfn)
     end: cython.uint = pageblock_end(z, pfn)
+    nxt: cython.p_uint = z.nxt
+    prv: cython.p_uint = z.prv
+    state: cython.p_uchar = z.state
+    lists: cython.uint = list_head(z, 0, mt)
     moved: cython.uint = 0
     s: cython.uint
-    order: cython.uint
+    size: cython.uint
+    head: cython.uint
+    last: cython.uint
+    before: cython.uint
+    after: cython.uint
     if not zone_spans(z, at):
         at = pfn
     if not zone_spans(z, end - 1):
         return 0
+    if state[at] == 0 and covered_by_free_block(z, at):
+        return 0
     while at < end:
-        s = z.state[at]
-        order = s & ORDER_MASK
+        s = state[at]
+        # a tail has state 0, thus order 0
+        size = 1 << (s & ORDER_MASK)
         if s & BUDDY:
-            move_to_free_list(z, at, order, mt)
-            moved += 1 << order
-        at += 1 << order if s else 1
+            # move_to_free_list
+            before = prv[at]
+            after = nxt[at]
+            nxt[before] = after
+            prv[after] = before
+            head = lists + (s & ORDER_MASK) * NR_MIGRATETYPES
+            last = prv[head]
+            nxt[at] = head
+            prv[at] = last
+            nxt[last] = at
+            prv[head] = at
+            moved += size
+        at += size
     return moved
 
 
@@ -290,6 +347,20 @@ def _move_freepages_block(z: ZoneState, pfn: cython.uint, old_mt: cython.uint, n
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def covered_by_free_block(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """Whether the frame, the first of a pageblock and no head, lies in a free block that covers the pageblock."""
+    order: cython.uint
+    head: cython.uint
+    for order in range(z.pageblock_order + 1, z.max_order + 1):
+        head = pfn >> order << order
+        if z.state[head]:
+            return z.state[head] & BUDDY and (z.state[head] & ORDER_MASK) >= order
+    return False
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def find_large_buddy(z: ZoneState, pfn: cython.uint) -> cython.uint:
     """Head of the free page that covers a frame, or the frame itself (6.12; the order walk of alloc_contig_range, 6.1)."""
     outer: cython.uint = pfn
@@ -305,6 +376,7 @@ def find_large_buddy(z: ZoneState, pfn: cython.uint) -> cython.uint:
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def move_freepages_block_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cython.bint:

@@ -71,6 +71,7 @@ if not cython.compiled:
     from .freelist import del_page_from_free_list
     from .page_alloc import (
         _free_one_page,
+        covered_by_free_block,
         mod_zone_freepage_state,
         move_freepages_block,
         move_freepages_block_isolate,
@@ -110,6 +111,9 @@ def has_unmovable_pages(
     A CMA pageblock passes whole for a CMA request and fails whole for any other. Pages without a
     reference pass: free, on a per-cpu list, or the tails of a block that is not compound.
     """
+    state: cython.p_uchar = z.state
+    flags: cython.p_uchar = z.flags
+    passing: cython.uint = 1 << C_ANON | 1 << C_FILE | 1 << C_THP | 1 << C_MOVABLE_OPS | 1 << C_HUGETLB
     pfn: cython.uint = start
     s: cython.uint
     size: cython.uint
@@ -121,18 +125,20 @@ def has_unmovable_pages(
         z.refused_why = WHY_CMA_TYPE
         return start
     while pfn < end:
-        s = z.state[pfn]
-        size = 1
+        s = state[pfn]
+        # a tail has state 0, thus order 0
+        size = 1 << (s & ORDER_MASK)
         if s & ALLOC:
-            why = why_unmovable(z, pfn, isolation_flags)
-            if why:
-                z.refused_why = why
-                return pfn
-            size = 1 << (s & ORDER_MASK)
-        elif s & (BUDDY | ONPCP):
-            size = 1 << (s & ORDER_MASK)
-        elif pfn == start:
+            # the classes that pass for every request first
+            if not passing >> (flags[pfn] & CLASS_MASK) & 1:
+                why = why_unmovable(z, pfn, isolation_flags)
+                if why:
+                    z.refused_why = why
+                    return pfn
+        elif s == 0 and pfn == start:
             # only the first page can be a tail whose head lies before the range
+            if pageblock_start(z, pfn) == pfn and covered_by_free_block(z, pfn):
+                break
             head = compound_head(z, pfn)
             if head != NONE:
                 why = why_unmovable(z, head, isolation_flags)

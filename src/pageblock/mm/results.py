@@ -1,10 +1,11 @@
 """What the zone's methods return, and the words for what refuses a request or breaks an invariant."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from . import constants as k
-from .events import Event
 from .types import Migratetype, PageClass, PageFlag
 
 __all__ = ["INVARIANTS", "STEPS", "WHYS", "ContigRange", "Page", "contig_result"]
@@ -88,17 +89,23 @@ class ContigRange:
         return tuple((source, target) for source, target, _ in self.moved if target is not None)
 
 
-def contig_result(start_pfn: int, end_pfn: int, events: Sequence[Event]) -> ContigRange:
-    """Read from the events of one request what it moved, split and isolated."""
+def contig_result(start_pfn: int, end_pfn: int, rows: Any, base_pfn: int) -> ContigRange:
+    """Read from the log of one request (uint64 array, one row an event) what it moved, split and isolated."""
 
-    def fields(name: str, *keys: str) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(e.fields[key] for key in keys) for e in events if e.name == name)  # type: ignore[misc]
+    def frames(event: int) -> tuple[int, ...]:
+        return tuple((rows[rows[:, 0] == event, 1] + base).tolist())
 
+    base = np.uint64(base_pfn)
+    moved = rows[rows[:, 0] == k.EV_MIGRATE_FOLIO]
+    targets = (moved[:, 2] + base).tolist()
+    for i in np.flatnonzero(moved[:, 2] == k.NONE).tolist():
+        targets[i] = None
+    split = rows[rows[:, 0] == k.EV_SPLIT]
     return ContigRange(
         start_pfn,
         end_pfn,
-        fields("migrate_folio", "pfn", "new_pfn", "order"),  # type: ignore[arg-type]
-        tuple(pfn for (pfn,) in fields("reclaim_clean_pages_from_list", "pfn")),
-        fields("split_free_page", "pfn", "order"),  # type: ignore[arg-type]
-        tuple(pfn for (pfn,) in fields("set_migratetype_isolate", "pfn")),
+        tuple(zip((moved[:, 1] + base).tolist(), targets, moved[:, 3].tolist(), strict=True)),
+        frames(k.EV_RECLAIM),
+        tuple(zip((split[:, 1] + base).tolist(), split[:, 2].tolist(), strict=True)),
+        frames(k.EV_ISOLATE),
     )

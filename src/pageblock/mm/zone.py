@@ -88,6 +88,7 @@ class ZoneState:
     rules: cython.p_uint  # indexed by RULE_*
     batch: cython.p_uint  # pages isolated for migration, in the order they were found
     batch_count: cython.uint
+    batch_clean: cython.bint  # a clean page is among them
 
     nr_free_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_PAGES
     nr_free_cma_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_CMA_PAGES
@@ -217,6 +218,7 @@ def zone_init(
     z.log_events = 0
     z.recording = False
     z.batch_count = 0
+    z.batch_clean = False
     z.taken_type = 0
     refuse(z, 0, 0, NONE)
     zone_bind(z)
