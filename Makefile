@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd)
 
-.PHONY: doctor test install bench oracle lint docs clean
+.PHONY: doctor test install bench oracle mutants docs clean
 
 ## the answer for this machine, or for the recorded one that the package ships where /proc/kpageflags can't be read
 doctor: $(STAMP)
@@ -33,6 +33,19 @@ $(STAMP): $(SOURCES)
 ## instructions per operation, and ratios to a plain-C loop
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+KERNEL ?= 6.1
+## a real kernel's record, verified by a second boot and replayed: KERNEL=6.1|6.12 SEED= PROFILE= (docs/oracle.md)
+oracle: $(STAMP)
+	$(BIN)/python -m oracle --kernel $(KERNEL) $(if $(SEED),--seed $(SEED)) $(if $(PROFILE),--profile $(PROFILE)) $(ORACLE_ARGS)
+
+## one rule of mm/ changed at a time: which trace or test notices (docs/mutants.md)
+mutants: $(STAMP)
+	$(BIN)/python -m mutants
+
+## docs/rules.md from the table in mm/release.py
+docs: $(STAMP)
+	$(BIN)/python -m pageblock.view.rules > docs/rules.md
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c

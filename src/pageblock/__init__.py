@@ -3,18 +3,7 @@
 ``Zone`` is the model of one memory zone; ``pageblock.machine`` reads real machines into zones.
 """
 
-from .errors import (
-    ContigRefused,
-    GeometryError,
-    InputError,
-    InvariantError,
-    OutOfMemoryError,
-    PageblockError,
-    RangeError,
-    ReleaseError,
-    UsageError,
-)
-from .mm import COMPILED, OPERATION, ContigRange, Event, Migratetype, Page, PageClass, PageFlag, Zone
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -38,3 +27,32 @@ __all__ = [
     "UsageError",
     "Zone",
 ]
+
+if TYPE_CHECKING:
+    from .errors import (
+        ContigRefused,
+        GeometryError,
+        InputError,
+        InvariantError,
+        OutOfMemoryError,
+        PageblockError,
+        RangeError,
+        ReleaseError,
+        UsageError,
+    )
+    from .mm import COMPILED, OPERATION, ContigRange, Event, Migratetype, Page, PageClass, PageFlag, Zone
+
+
+def __getattr__(name: str) -> Any:
+    """Load the core when something of it is asked for: the command line's help must not wait for numpy."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import errors, mm
+
+    value = getattr(errors, name) if hasattr(errors, name) else getattr(mm, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from pageblock import (
+    COMPILED,
     OPERATION,
+    ContigRefused,
+    Event,
     GeometryError,
     Migratetype,
     PageblockError,
@@ -76,6 +79,20 @@ def prepared() -> tuple[Zone, int]:
     return zone, zone.alloc(3, Migratetype.UNMOVABLE)
 
 
+def operation(**fields: int) -> np.ndarray:
+    """One operation; by default the allocation of a kernel page."""
+    one = np.zeros(1, OPERATION)
+    for name, value in {"op": 1, "flags": int(PageClass.KERNEL), "nr": 100, **fields}.items():
+        one[name] = value
+    return one
+
+
+def read_only() -> np.ndarray:
+    handles = np.full(1, 0xFFFFFFFF, np.uint32)
+    handles.flags.writeable = False
+    return handles
+
+
 CALLS: dict[str, tuple[Callable[[Zone, int], object], type[PageblockError], str]] = {
     "free twice": (lambda z, pfn: z.free(z.end_pfn - 1), UsageError, "double free"),
     "free inside a block": (lambda z, pfn: z.free(pfn + 1), UsageError, "inside an allocated block"),
@@ -101,7 +118,23 @@ CALLS: dict[str, tuple[Callable[[Zone, int], object], type[PageblockError], str]
     "ops type": (lambda z, pfn: z.run([1, 2]), UsageError, "OPERATION"),
     "handles type": (lambda z, pfn: z.run(np.zeros(1, OPERATION), [0]), UsageError, "handles"),
     "ops": (lambda z, pfn: z.run(np.zeros(2, OPERATION)), UsageError, "operation 0 is malformed"),
-    "load over free": (lambda z, pfn: z.load_pages([9216], [1], [1], [0], [0]), UsageError, "are free"),
+    "load over free": (lambda z, pfn: z.load_pages([9216], [1], [1], [0], [0]), UsageError, "in use or free already"),
+    "load a negative pfn": (lambda z, pfn: z.load_free([-(2**63)], [10], [1]), UsageError, "between 0 and 2^53"),
+    "load a pfn that is none": (lambda z, pfn: z.load_free([float("nan")], [10], [1]), UsageError, "whole numbers"),
+    "load words": (lambda z, pfn: z.load_pages(["a"], [1], [1], [0], [0]), UsageError, "whole numbers"),
+    "load a huge count": (lambda z, pfn: z.load_pages([8192], [1 << 53], [1], [0], [0]), RangeError, "leaves"),
+    "load a misaligned block": (lambda z, pfn: z.load_pages([8193], [512], [9], [9], [32]), UsageError, "aligned"),
+    "load a class": (lambda z, pfn: z.load_pages([8192], [1], [300], [0], [0]), UsageError, "page class is 0 to 15"),
+    "load types": (lambda z, pfn: z.load_pageblocks([float("nan")] * 8), UsageError, "whole numbers"),
+    "contig type in a batch": (lambda z, pfn: z.run(operation(op=3, migratetype=200)), UsageError, "malformed"),
+    "contig type UNMOVABLE in a batch": (lambda z, pfn: z.run(operation(op=3)), UsageError, "malformed"),
+    "a hole in a batch": (lambda z, pfn: z.run(operation(migratetype=1, flags=13)), UsageError, "malformed"),
+    "unknown flags in a batch": (lambda z, pfn: z.run(operation(migratetype=1, flags=255)), UsageError, "malformed"),
+    "read-only handles": (lambda z, pfn: z.run(operation(), read_only()), UsageError, "writeable"),
+    "handles with gaps": (lambda z, pfn: z.run(operation(), np.zeros(8, np.uint32)[::2]), UsageError, "contiguous"),
+    "survey": (lambda z, pfn: z.survey(float("nan"), 1, 1), UsageError, "whole number"),
+    "free contig words": (lambda z, pfn: z.free_contig_range("x", 1), UsageError, "whole number"),
+    "listener": (lambda z, pfn: z.observe(5), UsageError, "cannot be called"),  # type: ignore[arg-type]
     "load outside": (lambda z, pfn: z.load_pages([9], [1], [1], [0], [0]), RangeError, "leaves"),
     "load lengths": (lambda z, pfn: z.load_pages([9, 10], [1], [1], [0], [0]), UsageError, "different shapes"),
     "load free over used": (lambda z, pfn: z.load_free([pfn], [0], [1]), UsageError, "in use or free"),
@@ -133,3 +166,57 @@ def test_out_of_memory_is_said_with_the_figures() -> None:
         zone.alloc(0)
     with pytest.raises(PageblockError, match="10 pages free, min watermark 10"):
         zone.alloc(0)
+
+
+def test_a_batch_frees_only_what_its_handles_own() -> None:
+    """A page that nobody's handle names moves without touching handle 0, and a wrong handle frees nothing."""
+    zone = Zone(4096)
+    for _ in range(3):
+        zone.alloc(0)
+    handles = np.full(2, 0xFFFFFFFF, np.uint32)
+    assert zone.run(operation(op=3, migratetype=1, handle=1, nr=512), handles).tolist() == [0]
+    assert handles.tolist() == [0xFFFFFFFF, 0]
+    handles[0] = 512  # where one of the pages went
+    assert zone.run(operation(op=2), handles).tolist() == [-2]
+    zone.check()
+
+
+def test_a_batch_cannot_free_a_hole() -> None:
+    zone = Zone(4096, populate=False)
+    assert zone.run(operation(op=2), np.array([5], np.uint32)).tolist() == [-2]
+    assert zone.run(operation(op=4), np.array([5], np.uint32)).tolist() == [-2]
+    assert zone.nr_free_pages == 0
+
+
+def test_a_pinned_page_across_a_boundary_ends_the_request() -> None:
+    """The kernel would look at the same free page again and again; here the request is refused."""
+    zone = Zone(16384, max_order=12)
+    first, second = zone.alloc(10, pinned=True), zone.alloc(10, pinned=True)
+    zone.free(first)
+    with pytest.raises(PageblockError, match="crosses the pageblock boundary"):
+        zone.alloc_contig_range(second + 512, second + 600)
+    zone.check()
+
+
+def test_a_listener_may_use_the_zone_and_stop_listening() -> None:
+    zone = Zone(4096)
+    zone.alloc(0, Migratetype.UNMOVABLE)
+    heard: list[str] = []
+
+    def listen(event: Event) -> None:
+        heard.append(event.name)
+        zone.observe(None)
+        zone.alloc(0)
+
+    zone.observe(listen)
+    with pytest.raises(ContigRefused) as refused:
+        zone.alloc_contig_range(0, 512)
+    assert refused.value.pfn == 0
+    assert heard
+    zone.check()
+
+
+def test_a_zone_that_was_never_initialised_does_not_crash() -> None:
+    zone = Zone.__new__(Zone)
+    if COMPILED:
+        assert zone.nr_free_pages == 0

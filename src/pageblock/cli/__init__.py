@@ -7,6 +7,7 @@ Subcommands are imported when they are called, so that ``--help`` stays quick.
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -46,12 +47,18 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the command line; the exit code. Bad input becomes one line on stderr and 2."""
     try:
-        result: Any = cli.main(args=args, prog_name="pageblock", standalone_mode=False)
-        # a closed pipe shows when the buffer is flushed
-        sys.stdout.flush()
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            result: Any = cli.main(args=args, prog_name="pageblock", standalone_mode=False)
+            # a closed pipe or a full disk shows when the buffer is flushed
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help(), err=True)
+        return 2
     except click.exceptions.Exit as leave:
         return leave.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted: nothing was written")
     except click.ClickException as error:
         return _fail(f"{error.format_message()} (see pageblock --help)")
@@ -59,8 +66,13 @@ def main(args: list[str] | None = None) -> int:
         # the reader of the pipe has gone; keep Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        return _fail("interrupted: nothing was written")
+    except UnicodeEncodeError as error:
+        return _fail(f"the output cannot be written in {error.encoding}: set PYTHONIOENCODING=utf-8")
+    except OSError as error:
+        if sys.stdout is not None and error.filename is None:
+            # the rest of the buffer cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}: nothing more was written")
     except Exception as error:
         from ..errors import PageblockError
 
@@ -68,6 +80,11 @@ def main(args: list[str] | None = None) -> int:
             raise
         return _fail(str(error))
     return result if isinstance(result, int) else 0
+
+
+def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """A warning as one line."""
+    print(f"pageblock: {message}", file=sys.stderr)
 
 
 def _fail(message: str) -> int:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
 from ..machine.actions import ACTION
 from ..machine.trace import Actions, Contig, Dump, FreeAll, Hash, TraceReader
 from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
@@ -79,7 +78,7 @@ class Replay:
     divergence: Divergence | None = None
 
 
-class _Parted(Exception):  # noqa: N818 - not an error, the end of a comparison
+class _Parted(Exception):
     """Carries the divergence out of the comparison."""
 
     def __init__(self, line: int, what: str, kernel: object, model: object, around: tuple[str, ...] = ()) -> None:

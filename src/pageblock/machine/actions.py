@@ -52,12 +52,12 @@ def _number(text: cython.p_uchar, at: cython.p_longlong) -> cython.longlong:
     if text[pos] != 32:
         return -2
     pos += 1
-    while 48 <= text[pos] and text[pos] <= 57 and digits < 13:
+    while text[pos] >= 48 and text[pos] <= 57 and digits < 13:
         value = value * 10 + (text[pos] - 48)
         pos += 1
         digits += 1
     at[0] = pos
-    return value if 0 < digits and digits < 13 else -2
+    return value if digits > 0 and digits < 13 else -2
 
 
 @cython.cfunc

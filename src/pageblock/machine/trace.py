@@ -129,12 +129,14 @@ class TraceReader:
         self.path = path
         self.line = 0
         self.position = 0
-        self.text = self._read()
-        self.size = len(self.text) - 1
+        self.raw = self._read()
+        self.size = len(self.raw)
+        # a zero byte behind the text lets the scan look one byte ahead
+        self.text = np.frombuffer(self.raw + bytearray(1), np.uint8)
         self.header = self._read_header()
 
-    def _read(self) -> npt.NDArray[np.uint8]:
-        """The whole text, with a zero byte behind it."""
+    def _read(self) -> bytearray:
+        """The whole text."""
         try:
             raw = self.path.read_bytes()
         except OSError as error:
@@ -146,7 +148,7 @@ class TraceReader:
                 raise InputError(
                     f"{self.path.name}, line 1: the file is corrupt or cut off ({error}): copy or record it again"
                 ) from None
-        return np.frombuffer(bytearray(raw + b"\0"), np.uint8)
+        return bytearray(raw)
 
     def fail(self, what: str, line: int | None = None) -> InputError:
         """An error that names file and line."""
@@ -156,24 +158,14 @@ class TraceReader:
         """The next line without its end; None at the end of the text."""
         if self.position >= self.size:
             return None
-        end = (
-            int(np.argmax(self.text[self.position :] == 10)) + self.position if self.size - self.position < 256 else -1
-        )
+        end = self.raw.find(b"\n", self.position)
         if end < 0:
-            step = 256
-            while True:
-                window = self.text[self.position : self.position + step] == 10
-                if window.any() or self.position + step > self.size:
-                    break
-                step *= 16
-            end = self.position + int(np.argmax(window)) if window.any() else self.size
-        elif self.text[end] != 10:
             end = self.size
         self.line += 1
-        raw = self.text[self.position : end].tobytes()
+        line = self.raw[self.position : end]
         self.position = end + 1
         try:
-            return raw.decode("ascii")
+            return line.decode("ascii")
         except UnicodeDecodeError:
             raise self.fail("this is not text: is it a trace?") from None
 

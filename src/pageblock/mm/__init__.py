@@ -44,8 +44,8 @@ def _load_rooms() -> tuple[Any, bool]:
             return importlib.import_module("._core", __name__), True
         except ImportError:
             warnings.warn(
-                "pageblock runs uncompiled, 25 to 50 times slower: install a C compiler and the Python headers, "
-                "then make clean install",
+                "the core is not compiled and runs 25 to 50 times slower: install a C compiler and the Python headers, "
+                "then install pageblock again",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -5,10 +5,14 @@ import cython
 if not cython.compiled:
     from .constants import (
         ALLOC,
+        CLASS_MASK,
+        CMA,
+        C_HOLE,
         EEXIST,
         ENOENT,
         ENOMEM,
         EREMOTE,
+        MOVABLE,
         NONE,
         OFFNODE,
         OP_ALLOC,
@@ -16,12 +20,14 @@ if not cython.compiled:
         OP_CONTIG,
         OP_FREE,
         OP_FREE_CONTIG,
+        RECLAIMABLE,
         REQUEST_ATOMIC,
         REQUEST_NORMAL,
     )
     from .zone import ZoneState
     from .gfp import alloc_pages, free_pages
     from .contig import alloc_contig_range, free_contig_range
+    from .arguments import flags_fit
 
 
 @cython.cfunc
@@ -41,8 +47,16 @@ def operations_error(
         op = word & 0xFF
         if op < OP_ALLOC or op > OP_ALLOC_ATOMIC or (word >> 32) >= handles:
             return i
-        if (op == OP_ALLOC or op == OP_ALLOC_ATOMIC) and ((word >> 8 & 0xFF) > z.max_order or (word >> 16 & 0xFF) > 2):
-            return i
+        if op == OP_ALLOC or op == OP_ALLOC_ATOMIC:
+            if (word >> 8 & 0xFF) > z.max_order or (word >> 16 & 0xFF) > RECLAIMABLE:
+                return i
+            if not flags_fit(word >> 8 & 0xFF, word >> 24 & 0xFF):
+                return i
+        if op == OP_CONTIG:
+            if (word >> 16 & 0xFF) != MOVABLE and (word >> 16 & 0xFF) != CMA:
+                return i
+            if not flags_fit(0, word >> 24 & 0xFF):
+                return i
         if op == OP_CONTIG or op == OP_FREE_CONTIG:
             # an empty range is something a kernel can be asked for, if its pageblock is not the first
             start = ops[2 * i + 1] & NONE
@@ -55,16 +69,25 @@ def operations_error(
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def is_handles_page(z: ZoneState, pfn: cython.uint, handle: cython.uint) -> cython.bint:
+    """Whether the frame heads an allocated block that belongs to the handle."""
+    return z.state[pfn] & ALLOC != 0 and z.nxt[pfn] == handle and z.flags[pfn] & CLASS_MASK != C_HOLE
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def free_contig_handle(z: ZoneState, handle: cython.uint, nr_pages: cython.uint) -> cython.longlong:
-    """Free the contig range of a handle if its pages are still allocated one by one; else -ENOENT."""
+    """Free the contig range of a handle if its pages are still the handle's, one by one; else -ENOENT."""
     start: cython.uint = z.handles[handle]
     pfn: cython.uint
     if start >= z.zone_end or nr_pages > z.zone_end - start:
         return -ENOENT
     for pfn in range(start, start + nr_pages):
-        if z.state[pfn] != ALLOC:
+        if z.state[pfn] != ALLOC or not is_handles_page(z, pfn, handle):
             return -ENOENT
     free_contig_range(z, start, start + nr_pages)
     z.handles[handle] = NONE
@@ -110,7 +133,7 @@ def run_operations(
         elif op == OP_FREE:
             pfn = handles[handle]
             result = -ENOENT
-            if pfn < z.nr_frames and z.state[pfn] & ALLOC:
+            if pfn < z.nr_frames and is_handles_page(z, pfn, handle):
                 free_pages(z, pfn)
                 result = base + pfn
             elif pfn == OFFNODE:

@@ -3,7 +3,7 @@
 import cython
 
 if not cython.compiled:
-    from .constants import ALLOC, BUDDY, CLASS_MASK, C_HOLE, ISOLATE
+    from .constants import ALLOC, CLASS_MASK, C_HOLE, ISOLATE, NONE
     from .zone import ZoneState
     from .freelist import add_to_free_list_tail
     from .page_alloc import mod_zone_freepage_state
@@ -15,15 +15,16 @@ if not cython.compiled:
 def place_run(
     z: ZoneState, start: cython.uint, nr_pages: cython.uint, order: cython.uint, flags: cython.uint
 ) -> cython.bint:
-    """Make [start, start + nr_pages) allocated blocks of one order; False if a page of it is free."""
+    """Make [start, start + nr_pages) allocated blocks of one order; False if a page of it is no hole."""
     pfn: cython.uint
     for pfn in range(start, start + nr_pages):
-        if z.state[pfn] & BUDDY:
+        if z.state[pfn] != ALLOC or z.flags[pfn] != C_HOLE:
             return False
     if order == 0:
         for pfn in range(start, start + nr_pages):
             z.state[pfn] = ALLOC if flags & CLASS_MASK else 0
             z.flags[pfn] = flags
+            z.nxt[pfn] = NONE
         return True
     for pfn in range(start, start + nr_pages):
         z.state[pfn] = 0
@@ -32,6 +33,7 @@ def place_run(
     while pfn < start + nr_pages:
         z.state[pfn] = ALLOC | order
         z.flags[pfn] = flags
+        z.nxt[pfn] = NONE
         pfn += cython.cast(cython.uint, 1) << order
     return True
 
@@ -47,7 +49,7 @@ def place_runs(
     flags: cython.p_uchar,
     n: cython.longlong,
 ) -> cython.longlong:
-    """``place_run`` for n runs of relative pfns; index of the first that hits a free page, or -1."""
+    """``place_run`` for n runs of relative pfns; index of the first with a page that is no hole, or -1."""
     i: cython.longlong
     for i in range(n):
         if not place_run(

@@ -22,16 +22,10 @@ if not cython.compiled:
         BUDDY,
         CLASS_MASK,
         CMA,
-        C_ANON,
-        C_COMPOUND,
-        C_FREE,
         C_HOLE,
-        C_HUGETLB,
         C_KERNEL,
-        C_MOVABLE_OPS,
         C_RESERVED,
-        C_SLAB,
-        C_THP,
+        EBUSY,
         EVENT_WORDS,
         HIGHATOMIC,
         INV_FREE_CMA,
@@ -42,6 +36,7 @@ if not cython.compiled:
         NONE,
         NR_MIGRATETYPES,
         NR_PCP_LISTS,
+        NR_RULES,
         ONPCP,
         ORDER_MASK,
         PG_CLEAN,
@@ -54,7 +49,6 @@ if not cython.compiled:
         RULE_PCP_TUNING,
         SURVEY_WORDS,
         TUNING_AUTO,
-        UNMOVABLE,
     )
     from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr32, ptr64, ptr64s, ptr8, zone_bind, zone_init
     from .freelist import list_insert
@@ -64,6 +58,7 @@ if not cython.compiled:
     from .compaction import compact_zone
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
     from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
+    from .arguments import integer, one_length, page_flags, whole_numbers
     from .batch import operations_error, run_operations
     from .invariants import broken, check_zone
     from .survey import find_head, survey_stretches
@@ -133,6 +128,10 @@ class Zone(ZoneState):
     release_: Any
     name_: Any
     listener: Any
+
+    def __cinit__(self, *args: Any, **options: Any) -> None:
+        # an object that never saw __init__ is a zone of one page, and no crash
+        zone_init(self, 0, 1, 0, 0, np.zeros(NR_RULES, np.uint32))
 
     def __init__(
         self,
@@ -260,7 +259,7 @@ class Zone(ZoneState):
             s & ORDER_MASK,
             page_class,
             PageFlag(flags & ~CLASS_MASK) if allocated else PageFlag(0),
-            self.nxt[head] if allocated else None,
+            self.nxt[head] if allocated and self.nxt[head] != NONE else None,
             Migratetype(get_pageblock_migratetype(self, at)),
         )
 
@@ -276,9 +275,9 @@ class Zone(ZoneState):
         Raises:
             RangeError: the stretches do not lie there.
         """
-        first = int(start_pfn) - self.base_pfn
-        size = int(unit)
-        n = int(count)
+        first = integer("start_pfn", start_pfn) - self.base_pfn
+        size = integer("unit", unit)
+        n = integer("count", count)
         if first < 0 or size < 1 or n < 1 or first + size * n >= 1 << 32:
             raise RangeError(
                 f"cannot survey {n} stretches of {size} pages from pfn {start_pfn}: they begin before {self!r}"
@@ -300,7 +299,7 @@ class Zone(ZoneState):
         compound: Any = None,
         pinned: Any = False,
         clean: Any = False,
-        owner: Any = 0,
+        owner: Any = None,
         atomic: Any = False,
     ) -> int:
         """Allocate a block of 2^order pages; its pfn.
@@ -368,7 +367,7 @@ class Zone(ZoneState):
     # ---- contiguous ranges ----
 
     def alloc_contig_range(
-        self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE, *, page_class: Any = C_KERNEL, owner: Any = 0
+        self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE, *, page_class: Any = C_KERNEL, owner: Any = None
     ) -> ContigRange:
         """Allocate exactly ``[start_pfn, end_pfn)``; what moved, was split and was isolated.
 
@@ -390,12 +389,13 @@ class Zone(ZoneState):
         saved = self.room_for_types(end - start)
         self.begin(True)
         rc = alloc_contig_range(self, start, end, mt, flags, handle, ptr8(saved))
+        refusal = self.refusal(-rc) if rc else None
         rows = self.finish()
-        if rc:
-            raise self.refusal(-rc)
+        if refusal is not None:
+            raise refusal
         return contig_result(self.base_pfn + start, self.base_pfn + end, rows, self.base_pfn)
 
-    def alloc_contig_pages(self, nr_pages: Any, *, page_class: Any = C_KERNEL, owner: Any = 0) -> ContigRange:
+    def alloc_contig_pages(self, nr_pages: Any, *, page_class: Any = C_KERNEL, owner: Any = None) -> ContigRange:
         """First range of ``nr_pages``, aligned to its size, that can be had in the zone (alloc_contig_pages).
 
         Raises:
@@ -413,14 +413,15 @@ class Zone(ZoneState):
         self.refused_pfn = self.zone_start
         self.begin(True)
         pfn: cython.uint = alloc_contig_pages(self, n, flags, handle, ptr8(saved))
+        refusal = self.refusal(EBUSY) if pfn == NONE else None
         rows = self.finish()
-        if pfn == NONE:
-            raise self.refusal(16)
+        if refusal is not None:
+            raise refusal
         return contig_result(self.base_pfn + pfn, self.base_pfn + pfn + n, rows, self.base_pfn)
 
     def free_contig_range(self, start_pfn: Any, nr_pages: Any) -> None:
         """Free ``nr_pages`` order-0 pages from ``start_pfn``, ascending. Raises UsageError if one is none."""
-        start, end = self.checked_range(start_pfn, int(start_pfn) + self.checked_count(nr_pages))
+        start, end = self.checked_range(start_pfn, integer("start_pfn", start_pfn) + self.checked_count(nr_pages))
         pfn: cython.uint
         for pfn in range(start, end):
             self.must_be_allocated(pfn)
@@ -447,9 +448,10 @@ class Zone(ZoneState):
         mt = self.checked_migratetype(migratetype, NR_MIGRATETYPES)
         self.begin(True)
         rc = start_isolate_page_range(self, start, end, mt, 0)
+        refusal = self.refusal(-rc) if rc else None
         rows = self.finish()
-        if rc:
-            raise self.refusal(-rc)
+        if refusal is not None:
+            raise refusal
         return contig_result(0, 0, rows, self.base_pfn).isolated
 
     def undo_isolate_page_range(self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE) -> None:
@@ -477,7 +479,8 @@ class Zone(ZoneState):
 
         Args:
             ops: array of dtype ``OPERATION``.
-            handles: uint32 array, one entry a handle, kept between calls by the caller; None: fresh ones.
+            handles: uint32 array, one entry a handle, kept between calls by the caller; None: fresh ones. An entry is
+                the page's frame counted from ``base()``; 2^32-1: empty; 2^32-2: the page went to another zone.
 
         Raises:
             UsageError: a malformed operation (its index is named), or a wrong array. Nothing has run.
@@ -489,15 +492,21 @@ class Zone(ZoneState):
             handles = np.full(int(ops["handle"].max()) + 1 if n else 1, NO_PAGE, np.uint32)
         elif not isinstance(handles, np.ndarray) or handles.dtype != np.uint32 or handles.ndim != 1 or not len(handles):
             raise UsageError("handles must be a one-dimensional numpy array of uint32, filled with 2^32-1 at first")
+        elif not (handles.flags.c_contiguous and handles.flags.writeable and handles.flags.aligned):
+            raise UsageError("handles must be contiguous and writeable: run updates them in place; pass a copy")
         if n == 0:
             return np.zeros(0, np.int64)
         results = np.empty(n, np.int64)
-        words = np.ascontiguousarray(ops).view(np.uint64)
+        words = (
+            np.array(ops, order="C").view(np.uint64)
+            if not ops.flags.writeable
+            else np.ascontiguousarray(ops).view(np.uint64)
+        )
         saved = self.room_for_types(int(ops["nr"].max()))
         bad = operations_error(self, ptr64(words), n, len(handles))
         if bad >= 0:
             raise UsageError(
-                f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, handle and range"
+                f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, flags, handle and range"
             )
         self.handles_array = handles
         self.handles = ptr32(handles)
@@ -527,7 +536,12 @@ class Zone(ZoneState):
         )
 
     def observe(self, listener: Listener | None) -> None:
-        """Call ``listener(event)`` for each step, after the call that made them; None: stop."""
+        """Call ``listener(event)`` for each step, after the call that made them; None: stop.
+
+        An exception of the listener leaves that call by it; what the call did is done all the same.
+        """
+        if listener is not None and not callable(listener):
+            raise UsageError(f"a listener is called with each event: {listener!r} cannot be called")
         self.listener = listener
         self.recording = listener is not None
 
@@ -560,11 +574,10 @@ class Zone(ZoneState):
         """
         first = self.zone_start >> self.pageblock_order
         last = (self.zone_end - 1) >> self.pageblock_order
-        array = np.asarray(types)
-        if array.shape != (last + 1 - first,) or (array.size and (array.min() < 0 or array.max() >= NR_MIGRATETYPES)):
+        array = whole_numbers("types", types)
+        if len(array) != last + 1 - first or int(array.max()) >= NR_MIGRATETYPES:
             raise UsageError(
-                f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: "
-                f"got {array.shape} values"
+                f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: got {len(array)} values"
             )
         self.pageblock_array[first : last + 1] = array
         self.nr_isolate_pageblock = int((array == ISOLATE).sum())
@@ -576,34 +589,38 @@ class Zone(ZoneState):
 
         Raises:
             RangeError: a run leaves the zone.
-            UsageError: a run is not a whole number of aligned blocks, or its pages are free.
+            UsageError: a run is not a whole number of aligned blocks, or a page of it was loaded before.
         """
-        starts = np.asarray(start_pfn).astype(np.int64) - np.int64(self.base_pfn)
-        counts = np.ascontiguousarray(nr_pages, np.int64)
-        bits = (np.asarray(page_class, np.uint8) & CLASS_MASK) | (
-            np.asarray(flags, np.uint8) & (PG_PINNED | PG_COMPOUND | PG_CLEAN)
-        )
-        orders = np.ascontiguousarray(order, np.int64)
-        same_length(starts, counts, bits, orders)
-        outside = (starts < self.zone_start) | (counts < 1) | (starts + counts > self.zone_end)
+        starts = whole_numbers("start_pfn", start_pfn)
+        counts = whole_numbers("nr_pages", nr_pages)
+        orders = whole_numbers("order", order)
+        classes = whole_numbers("page_class", page_class)
+        bits = whole_numbers("flags", flags)
+        one_length(starts, counts, orders)
+        one_length(starts, classes, bits)
+        if not len(starts):
+            return
+        if int(classes.max()) > CLASS_MASK or int((bits & ~(PG_PINNED | PG_COMPOUND | PG_CLEAN)).max()):
+            raise UsageError("a page class is 0 to 15, and flags are those of PageFlag: found others")
+        first, end = self.base_pfn + self.zone_start, self.base_pfn + self.zone_end
+        outside = (starts < first) | (counts < 1) | (starts >= end)
+        outside |= counts > end - np.minimum(starts, end)
         if outside.any():
             i = int(np.argmax(outside))
-            raise RangeError(
-                f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} leaves {self.name_}: clip it"
-            )
-        uneven = (orders < 0) | (orders > ORDER_MASK) | (counts & ((1 << orders) - 1) != 0)
+            raise RangeError(f"run {i} of {counts[i]} pages at pfn {starts[i]} leaves {self.name_}: clip it")
+        sizes = np.int64(1) << np.minimum(orders, ORDER_MASK)
+        uneven = (orders > ORDER_MASK) | (counts % sizes != 0) | (starts % sizes != 0)
         if uneven.any():
             i = int(np.argmax(uneven))
             raise UsageError(
-                f"run {i} of {counts[i]} pages at pfn {starts[i] + self.base_pfn} is no whole number "
-                f"of order-{orders[i]} blocks"
+                f"run {i} of {counts[i]} pages at pfn {starts[i]} is no whole number of aligned order-{orders[i]} blocks"
             )
-        if not len(starts):
-            return
-        bad = place_runs(self, ptr64s(starts), ptr64s(counts), ptr64s(orders), ptr8(bits), len(starts))
+        starts = starts - self.base_pfn
+        bytes_ = (classes | bits).astype(np.uint8)
+        bad = place_runs(self, ptr64s(starts), ptr64s(counts), ptr64s(orders), ptr8(bytes_), len(starts))
         if bad >= 0:
             raise UsageError(
-                f"pages of the run at pfn {starts[bad] + self.base_pfn} are free: load pages before free blocks"
+                f"a page of the run at pfn {starts[bad] + self.base_pfn} is in use or free already: load each page once"
             )
 
     def load_free(self, pfn: Any, order: Any, migratetype: Any) -> None:
@@ -613,26 +630,20 @@ class Zone(ZoneState):
             RangeError: a block leaves the zone, is misaligned or above max order.
             UsageError: a page of it is in use or free already.
         """
-        starts = np.asarray(pfn).astype(np.int64) - np.int64(self.base_pfn)
-        orders = np.ascontiguousarray(order, np.int64)
-        types = np.ascontiguousarray(migratetype, np.int64)
-        same_length(starts, orders, types)
-        wrong = (
-            (orders < 0)
-            | (orders > self.max_order)
-            | (types < 0)
-            | (types >= NR_MIGRATETYPES)
-            | (starts < self.zone_start)
-        )
-        wrong |= starts + (1 << np.clip(orders, 0, ORDER_MASK)) > self.zone_end
-        wrong |= starts & ((1 << np.clip(orders, 0, ORDER_MASK)) - 1) != 0
-        if wrong.any():
-            i = int(np.argmax(wrong))
-            raise RangeError(
-                f"free block {i} at pfn {starts[i] + self.base_pfn} of order {orders[i]} does not fit {self.name_}"
-            )
+        starts = whole_numbers("pfn", pfn)
+        orders = whole_numbers("order", order)
+        types = whole_numbers("migratetype", migratetype)
+        one_length(starts, orders, types)
         if not len(starts):
             return
+        first, end = self.base_pfn + self.zone_start, self.base_pfn + self.zone_end
+        sizes = np.int64(1) << np.minimum(orders, ORDER_MASK)
+        wrong = (orders > self.max_order) | (types >= NR_MIGRATETYPES) | (starts < first) | (starts >= end)
+        wrong |= (sizes > end - np.minimum(starts, end)) | (starts % sizes != 0)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise RangeError(f"free block {i} at pfn {starts[i]} of order {orders[i]} does not fit {self.name_}")
+        starts = starts - self.base_pfn
         bad = place_free_blocks(self, ptr64s(starts), ptr64s(orders), ptr64s(types), len(starts))
         if bad >= 0:
             raise UsageError(f"a page of the free block at pfn {starts[bad] + self.base_pfn} is in use or free already")
@@ -844,7 +855,18 @@ class Zone(ZoneState):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a state that ``saved_state`` gave."""
+        """Take over a state that ``saved_state`` gave. Raises UsageError for one of another geometry."""
+        arrays = [a if a.flags.writeable else a.copy() for a in state["arrays"]]
+        mine = (
+            self.nxt_array,
+            self.prv_array,
+            self.state_array,
+            self.flags_array,
+            self.pageblock_array,
+            self.nr_free_array,
+        )
+        if [(a.shape, a.dtype) for a in arrays] != [(a.shape, a.dtype) for a in mine]:
+            raise UsageError(f"the saved state has another geometry than {self!r}")
         (
             self.nr_free_pages,
             self.nr_free_cma_pages,
@@ -879,7 +901,7 @@ class Zone(ZoneState):
             self.flags_array,
             self.pageblock_array,
             self.nr_free_array,
-        ) = state["arrays"]
+        ) = arrays
         zone_bind(self)
 
     def __eq__(self, other: object) -> bool:
@@ -952,6 +974,8 @@ class Zone(ZoneState):
     @cython.cfunc
     def checked_owner(self, owner: Any) -> int:
         """An owner handle, or UsageError."""
+        if owner is None:
+            return NO_PAGE
         handle = integer("owner", owner)
         if not 0 <= handle < NO_PAGE - 1:
             raise UsageError(f"owner is {handle}: choose 0 to {NO_PAGE - 2}")
@@ -991,66 +1015,23 @@ class Zone(ZoneState):
     @cython.cfunc
     def finish(self) -> Any:
         """End a call: the log since ``begin``, one row an event, valid until the next call; the listener is told."""
-        self.recording = self.listener is not None
+        listener = self.listener
+        self.recording = listener is not None
         if self.log_events == 0:
             return NO_EVENTS
         rows = self.log_array[: self.log_events * EVENT_WORDS].reshape(-1, EVENT_WORDS)
         self.log_events = 0
-        if self.listener is not None:
-            # the listener may use the zone, which starts the log anew
+        if listener is not None:
+            # the listener may use the zone, which starts the log anew, or stop listening
             rows = rows.copy()
             for row in rows.tolist():
-                self.listener(decode(row, self.base_pfn))
+                listener(decode(row, self.base_pfn))
         return rows
 
     @cython.cfunc
     def refusal(self, errno: int) -> ContigRefused:
         """The exception for what the core remembers of a refusal."""
         return ContigRefused(errno, STEPS[self.refused_step], self.base_pfn + self.refused_pfn, WHYS[self.refused_why])
-
-
-@cython.cfunc
-def integer(what: str, value: Any) -> int:
-    """A whole number (int, IntEnum, numpy integer), or UsageError."""
-    if type(value) is int:
-        return value
-    try:
-        return int(value.__index__())
-    except (AttributeError, TypeError):
-        raise UsageError(f"{what} must be a whole number, not {value!r}") from None
-
-
-def same_length(*arrays: Any) -> None:
-    """UsageError unless the arrays are one-dimensional and of one length."""
-    if any(a.ndim != 1 or len(a) != len(arrays[0]) for a in arrays):
-        raise UsageError(f"arrays of different shapes: {[a.shape for a in arrays]}; give one entry a block to each")
-
-
-@cython.cfunc
-def page_flags(order: int, mt: int, page_class: Any, compound: Any, pinned: Any, clean: Any) -> int:
-    """Flags byte of a page to allocate, or UsageError for a class that cannot be allocated like this."""
-    if page_class is None and compound is None and not pinned and not clean:
-        if mt == MOVABLE:
-            return C_THP | PG_COMPOUND if order else C_ANON
-        return C_KERNEL if mt == UNMOVABLE else C_SLAB | (PG_COMPOUND if order else 0)
-    if page_class is None:
-        page_class = {UNMOVABLE: C_KERNEL, RECLAIMABLE: C_SLAB}.get(mt, C_THP if order else C_ANON)
-    c = integer("page_class", page_class)
-    if c in (C_FREE, C_RESERVED, C_HOLE) or not 0 <= c < 14:
-        raise UsageError(f"page_class is {c}: a page is not allocated as free, reserved, hole or per-cpu")
-    lru = c == C_ANON or c == 3
-    if lru and order:
-        raise UsageError(f"an LRU page of order {order} is a compound page: use PageClass.THP")
-    if order == 0 and c in (C_THP, C_COMPOUND):
-        raise UsageError(f"a {PageClass(c).name} page has at least order 1")
-    is_compound = (c in (C_THP, C_COMPOUND, C_HUGETLB, C_SLAB)) if compound is None else bool(compound)
-    if c in (C_THP, C_COMPOUND, C_HUGETLB) and not is_compound:
-        raise UsageError(f"a {PageClass(c).name} page is always compound")
-    if clean and c != 3:
-        raise UsageError("only a FILE page can be clean")
-    if c == C_MOVABLE_OPS and order and compound is None:
-        is_compound = True
-    return c | (PG_COMPOUND if is_compound and order else 0) | (PG_PINNED if pinned else 0) | (PG_CLEAN if clean else 0)
 
 
 def restored_zone(state: dict[str, Any]) -> Zone:

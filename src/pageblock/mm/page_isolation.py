@@ -271,6 +271,10 @@ def migrate_straddling_page(z: ZoneState, pfn: cython.uint, head: cython.uint) -
             refuse(z, STEP_ISOLATE, WHY_STRADDLES, pfn)
             return NONE
         outer = outer >> order << order
+    if outer + (1 << (z.state[outer] & ORDER_MASK)) <= pfn:
+        # the page stayed, being pinned, and the walk met a free page below it; the kernel would scan on for ever
+        refuse(z, STEP_ISOLATE, WHY_STRADDLES, pfn)
+        return NONE
     return outer
 
 

@@ -210,7 +210,7 @@ def pcp_overflow(z: ZoneState, order: cython.uint) -> cython.longlong:
     most: cython.longlong
     free_high: cython.bint = False
     if z.rules[RULE_PCP_TUNING] == TUNING_FREE_HIGH:
-        free_high = z.pcp_free_factor > 0 and 0 < order and order <= PAGE_ALLOC_COSTLY_ORDER
+        free_high = z.pcp_free_factor > 0 and order > 0 and order <= PAGE_ALLOC_COSTLY_ORDER
     if z.pcp_count < z.pcp_high and not free_high:
         return 0
     if free_high:

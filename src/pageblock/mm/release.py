@@ -112,7 +112,7 @@ RULES: tuple[Rule, ...] = (
         "fallback",
         "Where does a request go when its own lists are empty?",
         {
-            k.FALLBACK_LARGEST: "to the largest page of another type; free pages of its pageblock move to the request's lists",
+            k.FALLBACK_LARGEST: "to the largest page of another type; its pageblock's free pages move to the request's lists",
             k.FALLBACK_CLAIM: "it claims the largest page's pageblock if half of it suits, else steals the smallest page",
         },
         "mm/page_alloc.c __rmqueue_fallback (6.1); __rmqueue_claim, __rmqueue_steal (6.12.117)",
@@ -123,7 +123,7 @@ RULES: tuple[Rule, ...] = (
         "Which free pages change lists when a pageblock is isolated or given back?",
         {
             k.MOVE_HEADS: "those whose head lies in it, whole; none in a pageblock that reaches out of the zone",
-            k.MOVE_SPLITS: "a page that covers more is cut into pageblocks first; one that reaches out of the zone refuses",
+            k.MOVE_SPLITS: "a page that covers more is cut first; a pageblock that reaches out of the zone refuses",
         },
         "mm/page_isolation.c set_migratetype_isolate; move_freepages_block_isolate, fd919a85cd55 (6.10)",
     ),

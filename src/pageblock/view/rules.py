@@ -11,8 +11,8 @@ def markdown() -> str:
     lines = [
         "# Rules and releases",
         "",
-        "Generated from `src/pageblock/mm/release.py` by `make docs`; the test-suite compares the two. A rule is one difference",
-        "between releases. What all of them do alike stands in the rooms of `mm/`, with its source.",
+        "Generated from `src/pageblock/mm/release.py` by `make docs`; the test-suite compares the two. A rule is one",
+        "difference between releases. What all of them do alike stands in the rooms of `mm/`, with its source.",
         "",
         "| release | what it is |",
         "| --- | --- |",

@@ -1,0 +1,168 @@
+"""Recorded kernels on the model: every answer equal, and clear words about traces that are not right."""
+
+import json
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from pageblock.cli import main
+from pageblock.lab import replay
+
+RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.zst"))
+
+#: Folders of ../shared/traces whose kernels are modelled; of 5.15 and the seed without what cma_alloc does.
+MODELLED = ("linux-6.1.192", "linux-6.12.117", "linux-5.15.16", "seed-described")
+CMA = ("c2_", "m11_", "m12_", "m14_", "k01_")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name)
+def test_a_recorded_kernel_is_reproduced(path: Path) -> None:
+    result = replay(path)
+    assert result.divergence is None
+    assert result.operations > 1000
+    assert result.hashes > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", MODELLED)
+def test_shared_traces_are_reproduced(shared: Path, folder: str) -> None:
+    traces = [path for path in sorted((shared / "traces" / folder).glob("*.zst")) if not path.name.startswith(CMA)]
+    assert traces
+    parted = {path.name: replay(path).divergence for path in traces}
+    assert not {name: divergence for name, divergence in parted.items() if divergence}
+
+
+def text_of(path: Path) -> str:
+    return zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read().decode()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """The first 400 lines of a recording, closed."""
+    path = next(path for path in RECORDINGS if path.name.startswith("6.1-edges-s"))
+    lines = text_of(path).splitlines()[:400]
+    trace = tmp_path / "small.txt"
+    trace.write_text("\n".join([*lines, "E ops=0"]) + "\n")
+    return trace
+
+
+def change(trace: Path, number: int, line: str) -> None:
+    """Put another line in place of line ``number`` (from 1)."""
+    lines = trace.read_text().splitlines()
+    lines[number - 1] = line
+    trace.write_text("\n".join(lines) + "\n")
+
+
+def line_number(trace: Path, start: str) -> int:
+    """Number of the first line that starts so."""
+    return next(i for i, line in enumerate(trace.read_text().splitlines(), 1) if line.startswith(start))
+
+
+def test_a_plain_trace_is_read(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(small)]) == 0
+    assert "all equal to Linux 6.1" in capsys.readouterr().out
+
+
+def test_a_wrong_pfn_is_a_divergence(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    number = line_number(small, "a ")
+    op, handle, order, kind, pfn = small.read_text().splitlines()[number - 1].split()
+    change(small, number, f"{op} {handle} {order} {kind} {int(pfn) + (1 << int(order))}")
+    assert main(["replay", str(small)]) == 1
+    out = capsys.readouterr().out
+    assert f"divergence at operation 1 (line {number}): allocate order {order}" in out
+    assert f"kernel  pfn {int(pfn) + (1 << int(order))}" in out
+    assert f"model   pfn {pfn}" in out
+
+
+def test_a_wrong_hash_is_a_divergence(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    number = line_number(small, "H ")
+    fields = small.read_text().splitlines()[number - 1].split()
+    fields[2] = "0" * 16
+    change(small, number, " ".join(fields))
+    assert main(["replay", str(small), "--json"]) == 1
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["divergence"]["line"] == number
+    assert result["divergence"]["what"] == "digest of the free lists"
+
+
+def test_a_wrong_counter_is_a_divergence(small: Path) -> None:
+    number = line_number(small, "H ")
+    line = small.read_text().splitlines()[number - 1]
+    change(small, number, line.replace("stat=", "stat=1"))
+    divergence = replay(small).divergence
+    assert divergence is not None
+    assert divergence.what == "counter stat"
+
+
+def test_until_stops_early(small: Path) -> None:
+    assert replay(small, until=7).operations == 7
+
+
+def test_another_release_diverges() -> None:
+    path = next(path for path in RECORDINGS if path.name.startswith("6.12-unaligned"))
+    assert replay(path, release="5.15").divergence is not None
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "says"),
+    [
+        (1, "V oracle 9 kernel=6.1.192", "version 9 of the format is not known"),
+        (1, "V oracle 2 kernel=2.6.32", "kernel '2.6.32' is not one whose rules are known"),
+        (1, "hello", "no trace starts with 'hello'"),
+        (0, "a 1 0 q 5", "no allocation has order 0 and this kind"),
+        (0, "a 1 44 u 5", "no allocation has order 44"),
+        (0, "a 999999 0 u 99999999", "pfn 99999999 is outside the zone"),
+        (0, "f 7777777", "handle 7777777 was never allocated"),
+        (0, "f", "malformed record 'f'"),
+        (0, "a 1 2", "malformed record 'a 1 2'"),
+        (0, "c 1 2 x : = 0", "malformed record"),
+        (0, "y 1", "no record starts with 'y 1'"),
+        (0, "c 888888 99999999 512 : = 0 t=1", "outside the zone"),
+        (0, "C 1 2 3 : = -12", "cma_alloc and cma_release are not modelled yet"),
+    ],
+)
+def test_a_malformed_trace_names_the_line(
+    small: Path, number: int, line: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = number or line_number(small, "a ")
+    change(small, at, line)
+    assert main(["replay", str(small)]) == 2
+    err = capsys.readouterr().err
+    assert f"small.txt, line {at}: " in err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_trace_that_is_cut_off_says_so(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small.write_text("\n".join(small.read_text().splitlines()[:-1]) + "\n")
+    assert main(["replay", str(small)]) == 2
+    assert "ends without its closing E" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["cut", "corrupt", "empty", "absent", "folder", "binary"])
+def test_an_unreadable_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    raw = RECORDINGS[0].read_bytes()
+    path = tmp_path / "t.txt.zst"
+    if damage == "cut":
+        path.write_bytes(raw[: len(raw) // 2])
+    elif damage == "corrupt":
+        path.write_bytes(raw[:500] + b"\0" * 500 + raw[1000:])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "folder":
+        path.mkdir()
+    elif damage == "binary":
+        path.write_bytes(bytes(range(256)) * 10)
+    assert main(["replay", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("pageblock: ")
+    assert err.count("\n") == 1
+
+
+def test_the_other_traces_are_replayed_all_the_same(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(small.parent / "nothing"), str(small)]) == 2
+    captured = capsys.readouterr()
+    assert "all equal" in captured.out
+    assert "nothing" in captured.err
