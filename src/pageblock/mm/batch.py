@@ -19,7 +19,6 @@ if not cython.compiled:
         OP_ALLOC_ATOMIC,
         OP_CONTIG,
         OP_FREE,
-        OP_FREE_CONTIG,
         RECLAIMABLE,
         REQUEST_ATOMIC,
         REQUEST_NORMAL,
@@ -27,19 +26,23 @@ if not cython.compiled:
     from .zone import ZoneState
     from .gfp import alloc_pages, free_pages
     from .contig import alloc_contig_range, free_contig_range
-    from .arguments import flags_fit
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def operations_error(
-    z: ZoneState, ops: cython.p_ulonglong, n: cython.longlong, handles: cython.uint
+    z: ZoneState, ops: cython.p_ulonglong, n: cython.longlong, handles: cython.uint, fit: cython.p_uchar
 ) -> cython.longlong:
-    """Index of the first operation that is not well formed, or -1. Nothing has run yet."""
+    """Index of the first operation that is not well formed, or -1. Nothing has run yet.
+
+    ``fit``: whether a page may have a flags byte (``arguments.flags_fit``): 256 entries for order 0, 256 for higher orders.
+    """
     i: cython.longlong
     word: cython.ulonglong
     op: cython.uint
+    order: cython.uint
+    mt: cython.uint
     start: cython.uint
     nr: cython.uint
     for i in range(n):
@@ -47,24 +50,23 @@ def operations_error(
         op = word & 0xFF
         if op < OP_ALLOC or op > OP_ALLOC_ATOMIC or (word >> 32) >= handles:
             return i
+        if op == OP_FREE:
+            continue
+        order = word >> 8 & 0xFF
+        mt = word >> 16 & 0xFF
         if op == OP_ALLOC or op == OP_ALLOC_ATOMIC:
-            if (word >> 8 & 0xFF) > z.max_order or (word >> 16 & 0xFF) > RECLAIMABLE:
+            if order > z.max_order or mt > RECLAIMABLE or not fit[(256 if order else 0) + (word >> 24 & 0xFF)]:
                 return i
-            if not flags_fit(word >> 8 & 0xFF, word >> 24 & 0xFF):
-                return i
-        if op == OP_CONTIG:
-            if (word >> 16 & 0xFF) != MOVABLE and (word >> 16 & 0xFF) != CMA:
-                return i
-            if not flags_fit(0, word >> 24 & 0xFF):
-                return i
-        if op == OP_CONTIG or op == OP_FREE_CONTIG:
-            # an empty range is something a kernel can be asked for, if its pageblock is not the first
-            start = ops[2 * i + 1] & NONE
-            nr = ops[2 * i + 1] >> 32
-            if op == OP_CONTIG and nr == 0 and z.zone_start + start < z.pageblock_nr_pages:
-                return i
-            if start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
-                return i
+            continue
+        if op == OP_CONTIG and ((mt != MOVABLE and mt != CMA) or not fit[word >> 24 & 0xFF]):
+            return i
+        # an empty range is something a kernel can be asked for, if its pageblock is not the first
+        start = ops[2 * i + 1] & NONE
+        nr = ops[2 * i + 1] >> 32
+        if op == OP_CONTIG and nr == 0 and z.zone_start + start < z.pageblock_nr_pages:
+            return i
+        if start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
+            return i
     return -1
 
 

@@ -46,7 +46,7 @@ if not cython.compiled:
         mod_zone_freepage_state,
         move_freepages_block,
     )
-    from .watermark import zone_watermark_ok
+    from .watermark import watermarks_are_far, zone_watermark_ok
     from .fallback import _rmqueue
     from .pcplist import free_unref_page, pcp_allowed_order, rmqueue_pcplist
 
@@ -148,16 +148,9 @@ def rmqueue_buddy(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def get_page_from_freelist(
-    z: ZoneState, order: cython.uint, mt: cython.uint, mark: cython.longlong, alloc_flags: cython.uint
-) -> cython.uint:
-    """One attempt above one watermark: per-cpu list, then buddy lists; NONE if refused (6.1.192, 6.12)."""
+def rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
+    """Take a block from the per-cpu list or the buddy lists; NONE if there is none (6.1.192, 6.12)."""
     pfn: cython.uint = NONE
-    if z.rules[RULE_PCP_TUNING] == TUNING_AUTO and not z.below_high:
-        # 6.12 notes, for the tuning of the per-cpu lists, that the zone fell below its high watermark
-        z.below_high = not zone_watermark_ok(z, order, z.wmark_high + z.watermark_boost, alloc_flags)
-    if not zone_watermark_ok(z, order, mark, alloc_flags):
-        return NONE
     if pcp_allowed_order(z, order):
         if z.pcp_used:
             pfn = rmqueue_pcplist(z, order, mt, alloc_flags)
@@ -166,6 +159,23 @@ def get_page_from_freelist(
             pfn = rmqueue_buddy(z, order, mt, alloc_flags & (ALLOC_CMA | ALLOC_NOFRAGMENT))
     if pfn == NONE:
         pfn = rmqueue_buddy(z, order, mt, alloc_flags)
+    return pfn
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def get_page_from_freelist(
+    z: ZoneState, order: cython.uint, mt: cython.uint, mark: cython.longlong, alloc_flags: cython.uint
+) -> cython.uint:
+    """One attempt above one watermark; NONE if refused (6.1.192, 6.12)."""
+    pfn: cython.uint
+    if z.rules[RULE_PCP_TUNING] == TUNING_AUTO and not z.below_high:
+        # 6.12 notes, for the tuning of the per-cpu lists, that the zone fell below its high watermark
+        z.below_high = not zone_watermark_ok(z, order, z.wmark_high + z.watermark_boost, alloc_flags)
+    if not zone_watermark_ok(z, order, mark, alloc_flags):
+        return NONE
+    pfn = rmqueue(z, order, mt, alloc_flags)
     if pfn != NONE and alloc_flags & ALLOC_HIGHATOMIC:
         reserve_highatomic_pageblock(z, pfn, order)
     return pfn
@@ -174,27 +184,45 @@ def get_page_from_freelist(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def _alloc_pages_slowpath(z: ZoneState, order: cython.uint, mt: cython.uint, request: cython.uint) -> cython.uint:
+    """What follows when the low watermark refuses: two attempts above min, without reclaim (6.1.192, 6.12).
+
+    An atomic request (GFP_ATOMIC) may go into the reserves. A migration target is not tried again if another zone takes it.
+    """
+    alloc_flags: cython.uint = ALLOC_CMA if mt == MOVABLE else 0
+    pfn: cython.uint
+    if request == REQUEST_TARGET and z.targets_may_spill:
+        return NONE
+    if request == REQUEST_ATOMIC:
+        alloc_flags |= ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK
+        if order > 0:
+            alloc_flags |= ALLOC_HIGHATOMIC
+    pfn = get_page_from_freelist(z, order, mt, z.wmark_min + z.watermark_boost, alloc_flags)
+    if pfn == NONE:
+        pfn = get_page_from_freelist(z, order, mt, z.wmark_min + z.watermark_boost, alloc_flags)
+    return pfn
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
 def alloc_pages(
     z: ZoneState, order: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint, request: cython.uint
 ) -> cython.uint:
-    """Allocate a block; the frame of its head, or NONE (__alloc_pages without reclaim or compaction, 6.1.192, 6.12).
+    """Allocate a block; the frame of its head, or NONE (__alloc_pages, 6.1.192, 6.12).
 
-    First above the low watermark; then, in the slow path, twice above min, where an atomic request (GFP_ATOMIC) may go
-    into the reserves. A migration target stops after low if another zone takes it. ``flags`` is the class and
-    PG_ bits of the new page, ``owner`` its handle.
+    First above the low watermark, then as ``_alloc_pages_slowpath`` says. ``flags`` is the class and PG_ bits of the new
+    page, ``owner`` its handle.
     """
     alloc_flags: cython.uint = ALLOC_CMA if mt == MOVABLE else 0
-    pfn: cython.uint = get_page_from_freelist(z, order, mt, z.wmark_low + z.watermark_boost, alloc_flags)
+    pfn: cython.uint
+    if order == 0 and watermarks_are_far(z):
+        pfn = rmqueue(z, 0, mt, alloc_flags)
+    else:
+        pfn = get_page_from_freelist(z, order, mt, z.wmark_low + z.watermark_boost, alloc_flags)
     if pfn == NONE:
-        if request == REQUEST_TARGET and z.targets_may_spill:
-            return NONE
-        if request == REQUEST_ATOMIC:
-            alloc_flags |= ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK
-            if order > 0:
-                alloc_flags |= ALLOC_HIGHATOMIC
-        pfn = get_page_from_freelist(z, order, mt, z.wmark_min + z.watermark_boost, alloc_flags)
-        if pfn == NONE:
-            pfn = get_page_from_freelist(z, order, mt, z.wmark_min + z.watermark_boost, alloc_flags)
+        pfn = _alloc_pages_slowpath(z, order, mt, request)
         if pfn == NONE:
             return NONE
     z.state[pfn] = ALLOC | order

@@ -53,12 +53,13 @@ if not cython.compiled:
     from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr32, ptr64, ptr64s, ptr8, zone_bind, zone_init
     from .freelist import list_insert
     from .page_alloc import _free_one_page
+    from .watermark import update_far_mark
     from .pcplist import drain_all_pages, pcp_head, pindex_to_order
     from .gfp import alloc_pages, free_core, free_pages, unreserve_highatomic_pageblock
     from .compaction import compact_zone
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
     from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
-    from .arguments import integer, one_length, page_flags, whole_numbers
+    from .arguments import flags_fit, integer, one_length, page_flags, whole_numbers
     from .batch import operations_error, run_operations
     from .invariants import broken, check_zone
     from .survey import find_head, survey_stretches
@@ -69,6 +70,9 @@ if not cython.compiled:
 #: Start and multiplier of the 64-bit FNV-1a digest.
 FNV_BASIS = 0xCBF29CE484222325
 FNV_PRIME = 0x100000001B3
+
+#: Whether an allocated page may have each flags byte: 256 for order 0, then 256 for higher orders.
+FLAGS_THAT_FIT = np.array([flags_fit(order, flags) for order in (0, 1) for flags in range(256)], np.uint8)
 
 #: No page, no handle; as Python sees it (the core's NONE is a C constant).
 NO_PAGE = 0xFFFFFFFF
@@ -503,7 +507,7 @@ class Zone(ZoneState):
             else np.ascontiguousarray(ops).view(np.uint64)
         )
         saved = self.room_for_types(int(ops["nr"].max()))
-        bad = operations_error(self, ptr64(words), n, len(handles))
+        bad = operations_error(self, ptr64(words), n, len(handles), ptr8(FLAGS_THAT_FIT))
         if bad >= 0:
             raise UsageError(
                 f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, flags, handle and range"
@@ -671,6 +675,7 @@ class Zone(ZoneState):
             raise UsageError(f"watermarks must lie between 0 and 2^52 pages: {marks}")
         self.wmark_min, self.wmark_low, self.wmark_high, self.lowmem_reserve = marks[:4]
         self.managed_pages, self.watermark_boost, self.watermark_boost_factor = marks[4:]
+        update_far_mark(self)
 
     def set_highatomic(self, nr_reserved: Any, nr_free: Any = 0) -> None:
         """Pages of the pageblocks reserved for high-order atomic requests, and free pages in them (6.12)."""
@@ -903,6 +908,7 @@ class Zone(ZoneState):
             self.nr_free_array,
         ) = arrays
         zone_bind(self)
+        update_far_mark(self)
 
     def __eq__(self, other: object) -> bool:
         """Same geometry, release, pages, pageblock types, counters, owners, and free lists in the same order."""

@@ -370,16 +370,26 @@ def rmqueue_bulk(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def refill_pcplist(
+    z: ZoneState, order: cython.uint, mt: cython.uint, head: cython.uint, alloc_flags: cython.uint
+) -> cython.bint:
+    """Refill an empty per-cpu list; False if nothing is left."""
+    rmqueue_bulk(z, order, nr_pcp_alloc(z, order), head, mt, alloc_flags)
+    return z.nxt[head] != head
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
 def rmqueue_pcplist(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
     """Take the first page of a per-cpu list, refilling it if it is empty; NONE if nothing is left."""
     head: cython.uint = pcp_head(z, order_to_pindex(z, mt, order))
     pfn: cython.uint
     z.pcp_free_factor >>= 1
     z.pcp_free_count >>= 1
-    if z.nxt[head] == head:
-        rmqueue_bulk(z, order, nr_pcp_alloc(z, order), head, mt, alloc_flags)
-        if z.nxt[head] == head:
-            return NONE
+    if z.nxt[head] == head and not refill_pcplist(z, order, mt, head, alloc_flags):
+        return NONE
     pfn = z.nxt[head]
     list_del(z, pfn)
     z.pcp_count -= 1 << order

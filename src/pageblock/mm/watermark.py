@@ -20,6 +20,8 @@ if not cython.compiled:
         NONE,
         RECLAIMABLE,
         RULE_HIGHATOMIC_MARK,
+        RULE_PCP_TUNING,
+        TUNING_AUTO,
         UNMOVABLE,
     )
     from .zone import ZoneState
@@ -70,6 +72,29 @@ def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, a
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def watermarks_are_far(z: ZoneState) -> cython.bint:
+    """Whether an order-0 request passes the watermarks without a closer look (zone_watermark_fast, 6.1).
+
+    True only if ``zone_watermark_ok`` is, for the low watermark and, where it is looked at, the high one.
+    """
+    return z.nr_free_pages - z.nr_free_cma_pages > z.far_mark and z.nr_reserved_highatomic == 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def update_far_mark(z: ZoneState) -> cython.void:
+    """Recompute what ``watermarks_are_far`` compares with; to be called when a watermark changes."""
+    z.far_mark = z.wmark_low
+    if z.rules[RULE_PCP_TUNING] == TUNING_AUTO:
+        z.far_mark = max(z.wmark_low, z.wmark_high)
+    z.far_mark += z.watermark_boost + z.lowmem_reserve
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def boost_watermark(z: ZoneState) -> cython.void:
@@ -82,3 +107,4 @@ def boost_watermark(z: ZoneState) -> cython.void:
         return
     most = max(most, cython.cast(cython.longlong, z.pageblock_nr_pages))
     z.watermark_boost = min(z.watermark_boost + z.pageblock_nr_pages, most)
+    update_far_mark(z)

@@ -102,6 +102,7 @@ class ZoneState:
     watermark_boost: cython.longlong
     watermark_boost_factor: cython.longlong  # of the high watermark, in 1/10000; 0: off
     lowmem_reserve: cython.longlong
+    far_mark: cython.longlong  # above it an order-0 request need not look at the watermarks one by one
     below_high: cython.bint  # ZONE_BELOW_HIGH (6.12)
     rmqueue_mode: cython.uint
 
@@ -195,6 +196,7 @@ def zone_init(
     z.watermark_boost = 0
     z.watermark_boost_factor = 0
     z.lowmem_reserve = 0
+    z.far_mark = 0
     z.below_high = False
     z.rmqueue_mode = 0
     z.pcp_used = False
