@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..machine.actions import ACTION
-from ..machine.trace import Actions, Contig, Dump, FreeAll, Hash, TraceReader
+from ..machine.trace import Actions, Compaction, Contig, Dump, FreeAll, Hash, TraceReader
 from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
 
 __all__ = ["Divergence", "Replay", "replay"]
+
+Moves = tuple[tuple[int, int | None], ...]
 
 EMPTY = 0xFFFFFFFF
 OFFNODE = 0xFFFFFFFE
@@ -72,6 +74,7 @@ class Replay:
     release: str
     operations: int = 0
     contig_ranges: int = 0
+    compactions: int = 0
     migrations: int = 0
     hashes: int = 0
     dumps: int = 0
@@ -134,6 +137,8 @@ class _Player:
                     self.free_all(record.line)
                 elif isinstance(record, Contig):
                     self.contig_range(record)
+                elif isinstance(record, Compaction):
+                    self.compaction(record)
                 elif isinstance(record, Hash):
                     self.compare_hash(record)
                 elif self.zone is None:
@@ -335,21 +340,42 @@ class _Player:
             raise _Parted(
                 c.line, what, f"errno {c.errno}", f"errno {errno}", self.lists_around(zone, None, 1, "after it")
             )
-        if moved != c.moves:
-            at = next(
-                (i for i, (a, b) in enumerate(zip(moved, c.moves, strict=False)) if a != b),
-                min(len(moved), len(c.moves)),
-            )
-            raise _Parted(
-                c.line,
-                f"{what}, migration {at + 1}",
-                f"{len(c.moves)} moves, here {c.moves[at] if at < len(c.moves) else 'none'}",
-                f"{len(moved)} moves, here {moved[at] if at < len(moved) else 'none'}",
-            )
-        self.done.migrations += len(moved)
+        self.compare_moves(c.line, what, c.moves, moved)
         if errno == 0:
             self.sizes[c.handle] = c.nr_pages
             self.is_contig[c.handle] = True
+
+    def compare_moves(self, line: int, what: str, theirs: Moves, mine: Moves) -> None:
+        """Migrations, in order."""
+        if mine != theirs:
+            at = next(
+                (i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b),
+                min(len(mine), len(theirs)),
+            )
+            raise _Parted(
+                line,
+                f"{what}, migration {at + 1}",
+                f"{len(theirs)} moves, here {theirs[at] if at < len(theirs) else 'none'}",
+                f"{len(mine)} moves, here {mine[at] if at < len(mine) else 'none'}",
+            )
+        self.done.migrations += len(mine)
+
+    def compaction(self, c: Compaction) -> None:
+        """Compact the zone, compare the migrations, and let the handles follow their pages."""
+        zone = self.need_zone(c.line)
+        self.done.operations += 1
+        self.done.compactions += 1
+        if c.errno:
+            raise self.reader.fail(f"the kernel was not asked to compact (errno {c.errno}): record the trace again", c.line)
+        moves = np.array(zone.compact_memory(), np.int64).reshape(-1, 2)
+        moved = tuple((int(source), int(target)) for source, target in (moves - zone.start_pfn).tolist())
+        self.compare_moves(c.line, "compaction", c.moves, moved)
+        live = np.flatnonzero(self.handles < OFFNODE)
+        owners = live[np.argsort(self.handles[live])]
+        # no page moves twice: the scanners stop where they meet
+        frames = moves - zone.base()
+        at = np.searchsorted(self.handles[owners], frames[:, 0])
+        self.handles[owners[at]] = frames[:, 1]
 
     def ask(self, zone: Zone, c: Contig, events: list[Event]) -> int:
         """The model's answer: 0 or a negative errno; its steps go to ``events``."""

@@ -25,7 +25,7 @@ else:
     except ImportError:
         from .actions import scan_actions
 
-__all__ = ["Actions", "Contig", "Dump", "FreeAll", "Hash", "Header", "Record", "TraceReader"]
+__all__ = ["Actions", "Compaction", "Contig", "Dump", "FreeAll", "Hash", "Header", "Record", "TraceReader"]
 
 #: Rows of allocations and frees handed on at once.
 _BATCH = 1 << 16
@@ -106,6 +106,15 @@ class Contig:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """``K``: the zone compacted as a whole. ``moves``: (source, target) in order; ``errno``: 0, or what the request failed with."""
+
+    line: int
+    moves: tuple[tuple[int, int | None], ...]
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hash:
     """Digests of lists, types and per-cpu lists, and counters (``H``), or counters alone (``N``)."""
 
@@ -115,7 +124,7 @@ class Hash:
     counters: dict[str, int]
 
 
-Record = Actions | FreeAll | Contig | Hash | Dump
+Record = Actions | FreeAll | Contig | Compaction | Hash | Dump
 
 
 class TraceReader:
@@ -208,6 +217,8 @@ class TraceReader:
                     raise self.fail(f"malformed record {line[:60]!r}")
                 if op in ("c", "x", "I"):
                     yield self._contig(line)
+                elif op == "K":
+                    yield self._compaction(line)
                 elif op in ("H", "N"):
                     yield self._hash(line)
                 elif op == "D":
@@ -228,10 +239,6 @@ class TraceReader:
         head, _, answer = line.partition(" = ")
         asked, _, moved = head.partition(" :")
         op, handle, start, nr_pages = asked.split()
-        moves: list[tuple[int, int | None]] = []
-        for move in moved.split():
-            source, mark, target = re.split(r"([>!])", move, maxsplit=1)
-            moves.append((int(source), int(target) if mark == ">" else None))
         fields = answer.split()
         errno = None if fields[0] == "BUG" else int(fields[0].removeprefix("rc="))
         why = re.search(r"why=([UT]):(\d+)", answer)
@@ -241,10 +248,14 @@ class TraceReader:
             int(handle),
             int(start),
             int(nr_pages),
-            tuple(moves),
+            _moves(moved),
             errno,
             (why[1], int(why[2])) if why else None,
         )
+
+    def _compaction(self, line: str) -> Compaction:
+        moved, _, answer = line.removeprefix("K :").partition(" = ")
+        return Compaction(self.line, _moves(moved), int(answer.split()[0]))
 
     def _hash(self, line: str) -> Hash:
         fields = line.split()
@@ -286,6 +297,15 @@ class TraceReader:
             dump.owned[int(fields[0])] = (int(fields[1]), int(fields[2]), fields[3])
         elif kind not in ("B", "N"):
             raise self.fail(f"no line of a dump starts with {kind!r}")
+
+
+def _moves(words: str) -> tuple[tuple[int, int | None], ...]:
+    """``source>target`` words; the target behind a ``!`` lies outside the zone."""
+    moves: list[tuple[int, int | None]] = []
+    for move in words.split():
+        source, mark, target = re.split(r"([>!])", move, maxsplit=1)
+        moves.append((int(source), int(target) if mark == ">" else None))
+    return tuple(moves)
 
 
 def _numbers(words: list[str]) -> dict[str, int]:

@@ -76,10 +76,13 @@ def _isolate_free_page(z: ZoneState, pfn: cython.uint) -> cython.uint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def isolate_freepages_block(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.uint:
+def isolate_freepages_block(
+    z: ZoneState, pfn: cython.uint, end: cython.uint, stride: cython.uint
+) -> cython.uint:
     """Take free pages of one pageblock, ascending, until there are as many as pages to migrate; where it stopped.
 
-    They go to the tail of the list of whole free pages, to be split when the scan ends.
+    They go to the tail of the list of whole free pages, to be split when the scan ends. Behind each page that was looked
+    at, ``stride`` - 1 more are passed over: a free page is found only if the scan comes upon its head.
     """
     s: cython.uint
     size: cython.uint
@@ -97,11 +100,10 @@ def isolate_freepages_block(z: ZoneState, pfn: cython.uint, end: cython.uint) ->
             if z.compact_migrate <= z.compact_free:
                 pfn += size
                 break
-            pfn += size
+            pfn += size - 1
         elif s & ALLOC and z.flags[pfn] & PG_COMPOUND:
-            pfn += size
-        else:
-            pfn += 1
+            pfn += size - 1
+        pfn += stride
     return min(pfn, end)
 
 
@@ -157,20 +159,28 @@ def suitable_migration_target(z: ZoneState, pfn: cython.uint) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def isolate_freepages(z: ZoneState) -> cython.void:
-    """The free scanner: pageblocks downwards from where it stood, until there are enough pages (6.1)."""
+    """The free scanner: pageblocks downwards from where it stood, until there are enough pages (6.1).
+
+    After each pageblock that gave nothing it looks at every second, fourth, … 32nd page only; one that gave some makes it
+    look at each again.
+    """
     at: cython.uint = z.compact_free_pfn
     block: cython.uint = pageblock_start(z, at)
     end: cython.uint = min(block + z.pageblock_nr_pages, z.zone_end)
     low: cython.uint = pageblock_end(z, z.compact_migrate_pfn)
+    stride: cython.uint = 1
+    before: cython.uint
     while block >= low:
         if page_is_online(z, max(block, z.zone_start)) and suitable_migration_target(z, max(block, z.zone_start)):
-            at = isolate_freepages_block(z, at, end)
+            before = z.compact_free
+            at = isolate_freepages_block(z, at, end, stride)
             if z.compact_free >= z.compact_migrate:
                 if at >= end:
                     at = block - z.pageblock_nr_pages if block >= z.pageblock_nr_pages else 0
                 break
             if at < end:
                 break
+            stride = 1 if z.compact_free != before else min(COMPACT_CLUSTER_MAX, stride << 1)
         end = block
         if block < z.pageblock_nr_pages:
             at = 0

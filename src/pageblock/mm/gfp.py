@@ -248,22 +248,28 @@ def free_frames(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.vo
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def free_pages(z: ZoneState, pfn: cython.uint) -> cython.void:
-    """Free an allocated block by its head (__free_pages).
-
-    A block above max order (a gigantic huge page) goes back page by page, as free_contig_range does it.
-    """
-    order: cython.uint = z.state[pfn] & ORDER_MASK
+def free_gigantic(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
+    """Give a block above max order back page by page, as free_contig_range does it."""
     i: cython.uint
+    for i in range(pfn, pfn + (1 << order)):
+        free_frames(z, i, 0)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def free_pages(z: ZoneState, pfn: cython.uint) -> cython.void:
+    """Free an allocated block by its head (__free_pages)."""
+    order: cython.uint = z.state[pfn] & ORDER_MASK
     z.state[pfn] = 0
     z.flags[pfn] = 0
     if z.recording:
         emit(z, EV_FREE, pfn, order)
     if order > z.max_order:
-        for i in range(pfn, pfn + (1 << order)):
-            free_frames(z, i, 0)
-        return
-    free_frames(z, pfn, order)
+        free_gigantic(z, pfn, order)
+    else:
+        free_frames(z, pfn, order)
 
 
 @cython.cfunc
