@@ -366,7 +366,9 @@ class _Player:
         self.done.operations += 1
         self.done.compactions += 1
         if c.errno:
-            raise self.reader.fail(f"the kernel was not asked to compact (errno {c.errno}): record the trace again", c.line)
+            raise self.reader.fail(
+                f"the kernel was not asked to compact (errno {c.errno}): record the trace again", c.line
+            )
         moves = np.array(zone.compact_memory(), np.int64).reshape(-1, 2)
         moved = tuple((int(source), int(target)) for source, target in (moves - zone.start_pfn).tolist())
         self.compare_moves(c.line, "compaction", c.moves, moved)

@@ -2,7 +2,8 @@
 
 Each takes the text of a file and its name, which error messages quote. They accept the layouts of
 kernels 3.x to 6.19 and ignore lines that they do not need; a line that they do need and cannot
-read raises InputError with the file, the line number, the text and what to do.
+read raises InputError with the file, the line number, the text and what to do. So does a number
+that no machine has: below 0, above 2^52, an order above 26.
 """
 
 import re
@@ -42,10 +43,20 @@ TYPE_NAMES = {
     "Isolate": Migratetype.ISOLATE,
 }
 
-BUDDY_LINE = re.compile(r"Node\s+(\d+),\s+zone\s+(\S+)\s+(.*)")
-FREE_LINE = re.compile(r"Node\s+(\d+),\s+zone\s+(\S+),\s+type\s+(\S+)\s+(.*)")
-ZONE_LINE = re.compile(r"Node\s+(\d+),\s+zone\s+(\S+)\s*$")
-IOMEM_LINE = re.compile(r"(\s*)([0-9a-fA-F]+)-([0-9a-fA-F]+) : (.*)")
+BUDDY_LINE = re.compile(r"Node\s+([0-9]{1,6}),\s+zone\s+(\S+)\s+(.*)")
+FREE_LINE = re.compile(r"Node\s+([0-9]{1,6}),\s+zone\s+(\S+),\s+type\s+(\S+)\s+(.*)")
+ZONE_LINE = re.compile(r"Node\s+([0-9]{1,6}),\s+zone\s+(\S+)\s*$")
+IOMEM_LINE = re.compile(r"(\s*)([0-9a-fA-F]{1,16})-([0-9a-fA-F]{1,16}) : (.*)")
+WHOLE_NUMBER = re.compile(r"[0-9]+|-[0-9]+")
+
+#: The largest value of any field, and of any sum of pages: physical addresses have at most 64 bits.
+MOST = 1 << 52
+
+#: The largest order of a block: 2^26 pages of 4 KiB are 256 GiB.
+MOST_ORDER = 26
+
+#: From here on a counter is a negative one that the kernel printed as unsigned (per-cpu drift).
+WRAPPED = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -127,11 +138,37 @@ def content_lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def integers(source: str, number: int, line: str, words: list[str], what: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in words)
-    except ValueError:
-        malformed(source, number, line, what)
+def integers(source: str, number: int, line: str, words: list[str], what: str, most: int = MOST) -> tuple[int, ...]:
+    """Whole numbers from 0 to ``most``; anything else is refused with its value."""
+    values: list[int] = []
+    for word in words:
+        if not WHOLE_NUMBER.fullmatch(word):
+            malformed(source, number, line, what)
+        # int() of a very long word would raise
+        value = int(word) if len(word) <= 20 else None
+        if value is None or not 0 <= value <= most:
+            malformed(source, number, line, f"numbers from 0 to {most}, not {word[:24]}{'…' * (len(word) > 24)}")
+        values.append(value)
+    return tuple(values)
+
+
+def free_counts(source: str, number: int, line: str, words: list[str]) -> tuple[int, ...]:
+    """Free blocks, one number an order from 0 up, which together make at most ``MOST`` pages."""
+    counts = integers(source, number, line, words, "one whole number per order")
+    if not 1 <= len(counts) <= MOST_ORDER + 1:
+        malformed(source, number, line, f"counts of the orders 0 to {MOST_ORDER} at most, not {len(counts)} counts")
+    pages = sum(count << order for order, count in enumerate(counts))
+    if pages > MOST:
+        malformed(source, number, line, f"at most {MOST} free pages, not {pages}")
+    return counts
+
+
+def counter(source: str, number: int, line: str, word: str, what: str) -> int:
+    """An event or page counter; one that is below 0 for the moment counts as 0, as the kernel itself shows most."""
+    (value,) = integers(source, number, line, [word], what, (1 << 64) - 1)
+    if value >= WRAPPED:
+        return 0
+    return integers(source, number, line, [word], what)[0]
 
 
 def parse_buddyinfo(text: str, source: str) -> tuple[BuddyRow, ...]:
@@ -145,7 +182,7 @@ def parse_buddyinfo(text: str, source: str) -> tuple[BuddyRow, ...]:
         if not match:
             malformed(source, number, line, "'Node N, zone NAME' and one count per order")
         node, zone, rest = match.groups()
-        counts = integers(source, number, line, rest.split(), "one whole number per order")
+        counts = free_counts(source, number, line, rest.split())
         if rows and len(counts) != len(rows[0].counts):
             malformed(source, number, line, f"{len(rows[0].counts)} counts as in the first row")
         rows.append(BuddyRow(int(node), zone, counts))
@@ -170,10 +207,12 @@ def parse_pagetypeinfo(text: str, source: str) -> PageTypeInfo:
         stripped = line.strip()
         if stripped.startswith("Page block order:"):
             value = stripped.partition(":")[2].split()
-            (pageblock_order,) = integers(source, number, line, value[:1] or ["?"], "a number")
+            (pageblock_order,) = integers(source, number, line, value[:1] or ["?"], "a number", MOST_ORDER)
         elif stripped.startswith("Pages per block:"):
             value = stripped.partition(":")[2].split()
-            (pages_per_block,) = integers(source, number, line, value[:1] or ["?"], "a number")
+            (pages_per_block,) = integers(source, number, line, value[:1] or ["?"], "a number", 1 << MOST_ORDER)
+            if pages_per_block.bit_count() != 1:
+                malformed(source, number, line, "a power of two")
         elif stripped.startswith("Free pages count per migrate type"):
             continue
         elif stripped.startswith("Number of blocks type"):
@@ -189,7 +228,7 @@ def parse_pagetypeinfo(text: str, source: str) -> PageTypeInfo:
                 malformed(source, number, line, f"a known migratetype, not {name!r}")
             has_reserve = has_reserve or name == "Reserve"
             words = rest.replace("> ", ">").split()
-            counts = integers(source, number, line, [w.lstrip(">") for w in words], "one whole number per order")
+            counts = free_counts(source, number, line, [w.removeprefix(">") for w in words])
             capped = tuple(w.startswith(">") for w in words)
             free.setdefault((int(node), zone), {})[TYPE_NAMES[name]] = FreeRow(counts, capped)
         elif match := BUDDY_LINE.match(stripped):
@@ -213,6 +252,8 @@ def parse_pagetypeinfo(text: str, source: str) -> PageTypeInfo:
             f"{source}: page block order {pageblock_order} and {pages_per_block} pages per block "
             "contradict each other; record /proc/pagetypeinfo again"
         )
+    if pageblock_order is None and pages_per_block is not None:
+        pageblock_order = pages_per_block.bit_length() - 1
     return PageTypeInfo(pageblock_order, pages_per_block, free, blocks, has_reserve)
 
 
@@ -269,8 +310,7 @@ def parse_zoneinfo(text: str, source: str) -> tuple[ZoneRow, ...]:
             (value,) = integers(source, number, line, words[1:2] or ["?"], f"'{key} N'")
             setattr(row, ZONE_FIELDS[key], value)
         elif section == "zone" and key.startswith("nr_"):
-            (value,) = integers(source, number, line, words[1:2] or ["?"], f"'{key} N'")
-            row.counters[key] = value
+            row.counters[key] = counter(source, number, line, (words[1:2] or ["?"])[0], f"'{key} N'")
     if not rows:
         raise InputError(f"{source}: no 'Node N, zone NAME' line in it; record /proc/zoneinfo again")
     return tuple(rows)
@@ -312,7 +352,7 @@ def parse_vmstat(text: str, source: str) -> dict[str, int]:
         words = line.split()
         if len(words) != 2:
             malformed(source, number, line, "'NAME N'")
-        (values[words[0]],) = integers(source, number, line, words[1:], "'NAME N'")
+        values[words[0]] = counter(source, number, line, words[1], "'NAME N'")
     return values
 
 

@@ -4,6 +4,7 @@ Text comes back whole; the big binary files come back as a ``WordReader`` that r
 forward. Everything that cannot be read raises InputError; a file that is not there is None.
 """
 
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from io import FileIO
@@ -29,6 +30,15 @@ KNOWN_FILES = (
     "vmstat",
     "version",
 )
+
+#: What may lie in place of a file and would be no answer, or never end, when read.
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 #: Compressed bytes decoded at a time. A zstd block of 4 bytes can hold 128 KiB, so this bounds the
 #: decoded piece by 32 MiB.
@@ -75,19 +85,18 @@ class PlainWords(WordReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
-        nr_bytes = path.stat().st_size
-        if nr_bytes == 0:
-            raise self.empty()
-        if nr_bytes % 8:
-            raise self.truncated(nr_bytes)
-        self.length = nr_bytes // 8
         try:
+            nr_bytes = path.stat().st_size
             self.file = path.open("rb", buffering=0)
         except OSError as error:
             raise InputError(unreadable(path, error)) from error
+        if nr_bytes == 0 or nr_bytes % 8:
+            self.file.close()
+            raise self.truncated(nr_bytes) if nr_bytes else self.empty()
+        self.length = nr_bytes // 8
 
     def seek(self, word: int) -> None:
-        self.file.seek(word * 8)
+        self.file.seek(min(word, self.length or 0) * 8)
 
     def read(self, out: NDArray[np.uint64]) -> int:
         return read_words(self, self.file, out)
@@ -225,13 +234,18 @@ class Folder(Source):
     live = False
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise InputError(f"{path}: no such folder; give a folder of files copied from /proc")
-        if not path.is_dir():
-            raise InputError(f"{path}: not a folder; give a folder of files copied from /proc")
         # A sosreport keeps the files in its proc/ folder.
         candidates = [path, path / "proc"]
-        found = [c for c in candidates if any(self.find_in(c, name) for name in KNOWN_FILES)]
+        try:
+            mode = path.stat().st_mode
+            found = [c for c in candidates if any(self.find_in(c, name) for name in KNOWN_FILES)]
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such folder; give a folder of files copied from /proc") from None
+        except (OSError, ValueError) as error:
+            what = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"{path}: {what}; give a folder that this user can read") from error
+        if not stat.S_ISDIR(mode):
+            raise InputError(f"{path}: not a folder; give a folder of files copied from /proc")
         if not found:
             raise InputError(
                 f"{path}: none of the files {', '.join(KNOWN_FILES)} is there (plain or .zst); "
@@ -242,9 +256,18 @@ class Folder(Source):
 
     @staticmethod
     def find_in(folder: Path, name: str) -> Path | None:
+        """The file of this name, plain or .zst. Raises InputError for a folder, a pipe or a device in its place."""
         for candidate in (folder / name, folder / f"{name}.zst"):
-            if candidate.is_file():
-                return candidate
+            try:
+                mode = candidate.stat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                if candidate.is_symlink():
+                    raise InputError(f"{candidate}: a link to nothing; copy the file that it meant") from None
+                continue
+            if not stat.S_ISREG(mode):
+                kind = KINDS.get(stat.S_IFMT(mode), "no regular file")
+                raise InputError(f"{candidate}: {kind} in place of a file; replace it by a copy of /proc/{name}")
+            return candidate
         return None
 
     def text(self, name: str) -> tuple[str, str] | None:
@@ -270,11 +293,11 @@ class Folder(Source):
 class LiveProc(Source):
     """The running kernel's /proc. What this user may not read counts as absent."""
 
-    name = "live /proc"
     live = True
 
     def __init__(self, path: Path = Path("/proc")) -> None:
         self.path = path
+        self.name = "live /proc" if path == Path("/proc") else f"live {path}"
 
     def text(self, name: str) -> tuple[str, str] | None:
         path = self.path / name
@@ -294,5 +317,21 @@ class LiveProc(Source):
 
 
 def open_source(path: Path | None) -> Source:
-    """The source of a folder, or live /proc for None. Raises InputError for no usable folder."""
-    return LiveProc() if path is None else Folder(path)
+    """The source of a folder, or live /proc for None. Raises InputError for no usable folder.
+
+    /proc itself, wherever it is mounted, and a folder that holds it as ``proc`` (``/``) are the live machine.
+    """
+    if path is None:
+        return LiveProc()
+    for folder in (path, path / "proc"):
+        if is_procfs(folder):
+            return LiveProc(folder)
+    return Folder(path)
+
+
+def is_procfs(folder: Path) -> bool:
+    """Whether a folder is the running kernel's /proc: its files have no size, and ``self`` leads to this process."""
+    try:
+        return (folder / "self").is_symlink() and (folder / "zoneinfo").stat().st_size == 0
+    except (OSError, ValueError):
+        return False

@@ -76,9 +76,7 @@ def _isolate_free_page(z: ZoneState, pfn: cython.uint) -> cython.uint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def isolate_freepages_block(
-    z: ZoneState, pfn: cython.uint, end: cython.uint, stride: cython.uint
-) -> cython.uint:
+def isolate_freepages_block(z: ZoneState, pfn: cython.uint, end: cython.uint, stride: cython.uint) -> cython.uint:
     """Take free pages of one pageblock, ascending, until there are as many as pages to migrate; where it stopped.
 
     They go to the tail of the list of whole free pages, to be split when the scan ends. Behind each page that was looked

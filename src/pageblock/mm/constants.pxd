@@ -199,6 +199,7 @@ cdef enum:
     EV_TAKE = 13
     EV_ISOLATE_MIGRATE = 14
     EV_PCPU_DRAIN = 15
+    EV_MIGRATE_AWAY = 16
     EVENT_WORDS = 8
     # words that survey_stretch fills
     SURVEY_WORDS = 9

@@ -235,6 +235,7 @@ EV_UNMOVABLE = 12
 EV_TAKE = 13
 EV_ISOLATE_MIGRATE = 14
 EV_PCPU_DRAIN = 15
+EV_MIGRATE_AWAY = 16
 EVENT_WORDS = 8
 
 # words that survey_stretch fills

@@ -42,6 +42,7 @@ _EVENTS: dict[int, tuple[str, tuple[str, ...]]] = {
     k.EV_UNISOLATE: ("unset_migratetype_isolate", ("pfn", "migratetype")),
     k.EV_SPLIT: ("split_free_page", ("pfn", "order", "split_offset")),
     k.EV_MIGRATE_FOLIO: ("migrate_folio", ("pfn", "new_pfn", "order")),
+    k.EV_MIGRATE_AWAY: ("migrate_folio", ("pfn", "new_zone_high", "order", "new_zone_low")),
     k.EV_RECLAIM: ("reclaim_clean_pages_from_list", ("pfn",)),
     k.EV_MIGRATE_PAGES: ("migrate:mm_migrate_pages", ("succeeded", "failed")),
     k.EV_TEST_ISOLATED: (
@@ -71,4 +72,8 @@ def decode(words: Any, base_pfn: int) -> Event:
             values[field] = None if value == k.NONE else base_pfn + value
         else:
             values[field] = value
+    if int(words[0]) == k.EV_MIGRATE_AWAY:
+        # an absolute pfn and one in two halves; 0: it is not known where
+        away = (values.pop("new_zone_high") or 0) << 32 | (values.pop("new_zone_low") or 0)
+        values = {"pfn": values["pfn"], "new_pfn": away - 1 if away else None, "order": values["order"]}
     return Event(name, values)

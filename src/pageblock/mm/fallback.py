@@ -338,7 +338,7 @@ def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cyt
     bulk of allocations, what was found empty (6.12).
     """
     pfn: cython.uint
-    if alloc_flags & ALLOC_CMA and 2 * z.nr_free_cma_pages > z.nr_free_pages:
+    if alloc_flags & ALLOC_CMA and 2 * (z.nr_free_cma_pages - z.stat_cma_diff) > z.nr_free_pages - z.stat_free_diff:
         pfn = _rmqueue_smallest(z, order, CMA)
         if pfn != NONE:
             return pfn

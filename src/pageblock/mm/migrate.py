@@ -20,6 +20,7 @@ if not cython.compiled:
         EINTR,
         ENOMEM,
         EV_ISOLATE_MIGRATE,
+        EV_MIGRATE_AWAY,
         EV_MIGRATE_FOLIO,
         EV_MIGRATE_PAGES,
         EV_RECLAIM,
@@ -127,16 +128,46 @@ def alloc_migration_target(z: ZoneState, src: cython.uint) -> cython.uint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def find_target_elsewhere(z: ZoneState, src: cython.uint) -> cython.longlong:
+    """Absolute pfn of a target in another zone of the zonelist, -1 if there is none; -2: it is not said where."""
+    found: cython.longlong = -2
+    with cython.gil:
+        if z.spill_target is not None:
+            found = z.spill_target(z.state[src] & ORDER_MASK, z.flags[src], z.nxt[src])
+    return found
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def migrate_folio(z: ZoneState, src: cython.uint) -> cython.bint:
     """Move one page and free its old place at once; False: no target."""
     owner: cython.uint = z.nxt[src]
     dst: cython.uint = alloc_migration_target(z, src)
-    if dst == NONE and not z.targets_may_spill:
+    away: cython.longlong = 0
+    if dst == NONE and z.targets_may_spill:
+        away = find_target_elsewhere(z, src)
+        if away >= 0 and z.base_pfn + z.zone_start <= away and away < z.base_pfn + z.zone_end:
+            # nobody had room above the low watermark, and this zone has above min
+            dst = cython.cast(cython.uint, away - z.base_pfn)
+        elif away == -1:
+            return False
+    elif dst == NONE:
         return False
     if owner < z.nr_handles:
         z.handles[owner] = dst if dst != NONE else OFFNODE
     if z.recording:
-        emit(z, EV_MIGRATE_FOLIO, src, dst, z.state[src] & ORDER_MASK)
+        if dst != NONE:
+            emit(z, EV_MIGRATE_FOLIO, src, dst, z.state[src] & ORDER_MASK)
+        else:
+            emit(
+                z,
+                EV_MIGRATE_AWAY,
+                src,
+                0 if away < 0 else cython.cast(cython.uint, (away + 1) >> 32),
+                z.state[src] & ORDER_MASK,
+                0 if away < 0 else cython.cast(cython.uint, (away + 1) & NONE),
+            )
     free_pages(z, src)
     return True
 

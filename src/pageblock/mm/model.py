@@ -19,6 +19,8 @@ from pageblock.mm.types import Migratetype, PageClass, PageFlag
 if not cython.compiled:
     from .constants import (
         ALLOC,
+        ALLOC_CMA,
+        ALLOC_NOFRAGMENT,
         BUDDY,
         CLASS_MASK,
         CMA,
@@ -55,7 +57,7 @@ if not cython.compiled:
     from .page_alloc import _free_one_page
     from .watermark import update_far_mark
     from .pcplist import drain_all_pages, pcp_head, pindex_to_order
-    from .gfp import alloc_pages, free_core, free_pages, unreserve_highatomic_pageblock
+    from .gfp import alloc_pages, free_core, free_pages, get_page_from_freelist, unreserve_highatomic_pageblock
     from .compaction import compact_zone
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
     from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
@@ -787,6 +789,63 @@ class Zone(ZoneState):
         """Whether another zone takes migration targets that this one refuses below its low watermark."""
         self.targets_may_spill = bool(spill)
 
+    def set_spill_target(self, find: Any) -> None:
+        """Who finds migration targets in other zones: ``find(order, flags, owner) -> pfn or -1``; None: somebody does.
+
+        It is asked when this zone has none above its low watermark and ``set_targets_may_spill`` is on.
+        """
+        self.spill_target = find
+
+    def set_stat_threshold(self, threshold: Any) -> None:
+        """How many pages a CPU holds back before the counters that watermarks read change (vm_stat_diff); 0: none."""
+        value = integer("threshold", threshold)
+        if not 0 <= value <= 125:
+            raise UsageError(f"threshold is {value}: the kernel has 0 to 125")
+        self.stat_threshold = value
+        self.refresh_vm_stats()
+
+    def refresh_vm_stats(self) -> None:
+        """Fold what is held back into the counters, as the kernel does once a second."""
+        self.stat_free_diff = 0
+        self.stat_cma_diff = 0
+
+    def get_page(
+        self,
+        order: Any,
+        migratetype: Any,
+        flags: Any,
+        owner: Any = None,
+        *,
+        low: Any = True,
+        lowmem_reserve: Any = 0,
+        nofragment: Any = False,
+    ) -> int | None:
+        """One attempt above the low (or min) watermark, as get_page_from_freelist makes in each zone; pfn or None.
+
+        ``flags``: class and flags byte; ``lowmem_reserve``: of this zone against the request's highest zone;
+        ``nofragment``: ALLOC_NOFRAGMENT, no fallback below pageblock order.
+        """
+        o = self.checked_order(order)
+        mt = self.checked_migratetype(migratetype, RECLAIMABLE + 1)
+        byte = integer("flags", flags)
+        if not 0 <= byte < 256 or not flags_fit(o, byte):
+            raise UsageError(f"a page of order {o} cannot have flags {byte:#x}")
+        kept = self.lowmem_reserve
+        self.lowmem_reserve = integer("lowmem_reserve", lowmem_reserve)
+        self.begin(False)
+        mark: cython.longlong = (self.wmark_low if low else self.wmark_min) + self.watermark_boost
+        alloc_flags: cython.uint = (ALLOC_CMA if mt == MOVABLE else 0) | (ALLOC_NOFRAGMENT if nofragment else 0)
+        pfn: cython.uint = get_page_from_freelist(self, o, mt, mark, alloc_flags)
+        self.lowmem_reserve = kept
+        if pfn == NONE:
+            self.finish()
+            return None
+        self.state[pfn] = ALLOC | o
+        self.flags[pfn] = byte
+        self.nxt[pfn] = self.checked_owner(owner)
+        self.finish()
+        return self.base_pfn + pfn
+
     def set_signal_pending(self, pending: Any) -> None:
         """Whether a fatal signal waits for the caller: alloc_contig_range then ends with -EINTR after isolation."""
         self.signal_pending = bool(pending)
@@ -825,6 +884,9 @@ class Zone(ZoneState):
                 self.nr_isolate_pageblock,
                 self.targets_may_spill,
                 self.signal_pending,
+                self.stat_threshold,
+                self.stat_free_diff,
+                self.stat_cma_diff,
                 self.nr_reserved_highatomic,
                 self.nr_free_highatomic,
                 self.managed_pages,
@@ -878,6 +940,9 @@ class Zone(ZoneState):
             self.nr_isolate_pageblock,
             self.targets_may_spill,
             self.signal_pending,
+            self.stat_threshold,
+            self.stat_free_diff,
+            self.stat_cma_diff,
             self.nr_reserved_highatomic,
             self.nr_free_highatomic,
             self.managed_pages,

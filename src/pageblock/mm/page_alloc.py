@@ -48,6 +48,26 @@ def migratetype_is_mergeable(mt: cython.uint) -> cython.bint:
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def held_back(z: ZoneState, diff: cython.longlong) -> cython.longlong:
+    """What this CPU goes on holding back of a counter: all up to the threshold, then nothing (__mod_zone_page_state)."""
+    if diff > z.stat_threshold or -diff > z.stat_threshold:
+        return 0
+    return diff
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def mod_cma_pages(z: ZoneState, nr_pages: cython.longlong) -> cython.void:
+    """Count pages into NR_FREE_CMA_PAGES."""
+    z.nr_free_cma_pages += nr_pages
+    if z.stat_threshold:
+        z.stat_cma_diff = held_back(z, z.stat_cma_diff + nr_pages)
+
+
+@cython.cfunc
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
@@ -57,9 +77,11 @@ def mod_zone_freepage_state(z: ZoneState, nr_pages: cython.longlong, mt: cython.
     6.1 __mod_zone_freepage_state (include/linux/vmstat.h), 6.12 account_freepages. ISOLATE is the caller's to leave out.
     """
     z.nr_free_pages += nr_pages
+    if z.stat_threshold:
+        z.stat_free_diff = held_back(z, z.stat_free_diff + nr_pages)
     if mt >= HIGHATOMIC:
         if mt == CMA:
-            z.nr_free_cma_pages += nr_pages
+            mod_cma_pages(z, nr_pages)
         else:
             z.nr_free_highatomic += nr_pages
 

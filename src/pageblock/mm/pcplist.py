@@ -40,7 +40,7 @@ if not cython.compiled:
     )
     from .zone import ZoneState, emit, get_pageblock_migratetype
     from .freelist import list_del, list_insert
-    from .page_alloc import _free_one_page, free_one_page, mod_zone_freepage_state
+    from .page_alloc import _free_one_page, free_one_page, mod_cma_pages, mod_zone_freepage_state
     from .watermark import zone_watermark_ok
     from .fallback import _rmqueue
 
@@ -361,9 +361,9 @@ def rmqueue_bulk(
         if not at_end:
             mod_zone_freepage_state(z, -(cython.cast(cython.longlong, 1) << order), z.taken_type)
         elif z.taken_type == CMA:
-            z.nr_free_cma_pages -= 1 << order
+            mod_cma_pages(z, -(cython.cast(cython.longlong, 1) << order))
     if at_end:
-        z.nr_free_pages -= taken
+        mod_zone_freepage_state(z, -taken, MOVABLE)
     z.pcp_count += taken
 
 

@@ -72,7 +72,7 @@ class Page:
 class ContigRange:
     """A range that alloc_contig_range gave, and what it took. Absolute pfns; ``[start_pfn, end_pfn)``.
 
-    ``moved``: (source, target, order) in the order in which the pages moved, target None: another zone;
+    ``moved``: (source, target, order) in the order in which the pages moved, target None: another zone, unknown where;
     ``reclaimed``: clean file pages that were dropped; ``split``: (pfn, order) of free pages that were cut;
     ``isolated``: first pfns of the pageblocks that were isolated, in that order.
     """
@@ -96,10 +96,12 @@ def contig_result(start_pfn: int, end_pfn: int, rows: Any, base_pfn: int) -> Con
         return tuple((rows[rows[:, 0] == event, 1] + base).tolist())
 
     base = np.uint64(base_pfn)
-    moved = rows[rows[:, 0] == k.EV_MIGRATE_FOLIO]
+    moved = rows[(rows[:, 0] == k.EV_MIGRATE_FOLIO) | (rows[:, 0] == k.EV_MIGRATE_AWAY)]
     targets = (moved[:, 2] + base).tolist()
-    for i in np.flatnonzero(moved[:, 2] == k.NONE).tolist():
-        targets[i] = None
+    for i in np.flatnonzero(moved[:, 0] == k.EV_MIGRATE_AWAY).tolist():
+        # an absolute pfn and one in two halves; 0: it is not known where
+        away = int(moved[i, 2]) << 32 | int(moved[i, 4])
+        targets[i] = away - 1 if away else None
     split = rows[rows[:, 0] == k.EV_SPLIT]
     return ContigRange(
         start_pfn,

@@ -35,14 +35,14 @@ if not cython.compiled:
 def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, alloc_flags: cython.uint) -> cython.bint:
     """Whether enough pages stay free and a block of the order exists (__zone_watermark_ok, 6.1).
 
-    Free pages in CMA count only for requests that may use them, the HIGHATOMIC reserve only for those that may dip into
+    The counters may lag behind by what this CPU holds back. Free pages in CMA count only for requests that may use them, the HIGHATOMIC reserve only for those that may dip into
     reserves; ISOLATE lists never do. Rule "highatomic mark": 6.1 subtracts the size of the reserved pageblocks,
     6.12 what is free in them.
     """
-    free: cython.longlong = z.nr_free_pages - ((cython.cast(cython.longlong, 1) << order) - 1)
+    free: cython.longlong = z.nr_free_pages - z.stat_free_diff - ((cython.cast(cython.longlong, 1) << order) - 1)
     current: cython.uint
     if not alloc_flags & ALLOC_CMA:
-        free -= z.nr_free_cma_pages
+        free -= z.nr_free_cma_pages - z.stat_cma_diff
     if not alloc_flags & ALLOC_RESERVES:
         free -= z.nr_reserved_highatomic if z.rules[RULE_HIGHATOMIC_MARK] == MARK_RESERVED else z.nr_free_highatomic
     elif alloc_flags & ALLOC_MIN_RESERVE:
@@ -80,7 +80,9 @@ def watermarks_are_far(z: ZoneState) -> cython.bint:
 
     True only if ``zone_watermark_ok`` is, for the low watermark and, where it is looked at, the high one.
     """
-    return z.nr_free_pages - z.nr_free_cma_pages > z.far_mark and z.nr_reserved_highatomic == 0
+    return (
+        z.nr_free_pages - z.nr_free_cma_pages > z.far_mark and z.nr_reserved_highatomic == 0 and z.stat_threshold == 0
+    )
 
 
 @cython.cfunc

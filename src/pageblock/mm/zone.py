@@ -93,6 +93,9 @@ class ZoneState:
     nr_free_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_PAGES
     nr_free_cma_pages = cython.declare(cython.longlong, visibility="readonly")  # NR_FREE_CMA_PAGES
     nr_isolate_pageblock = cython.declare(cython.longlong, visibility="readonly")
+    stat_threshold: cython.longlong  # a CPU's changes are held back up to this; 0: counters are exact
+    stat_free_diff: cython.longlong  # what is held back of NR_FREE_PAGES and NR_FREE_CMA_PAGES
+    stat_cma_diff: cython.longlong
     nr_reserved_highatomic: cython.longlong  # pages of the reserved pageblocks
     nr_free_highatomic: cython.longlong  # free pages in them; kept by the releases that ask for it
     managed_pages: cython.longlong
@@ -124,6 +127,7 @@ class ZoneState:
     compact_list: cython.uint  # last page collected
     compact_moved: cython.ulonglong
 
+    spill_target: Any  # who finds a migration target in another zone; None: one is always found
     targets_may_spill: cython.bint  # another zone takes migration targets that this one refuses
     signal_pending: cython.bint  # alloc_contig_range is interrupted after isolation
 
@@ -187,6 +191,9 @@ def zone_init(
     z.nr_free_pages = 0
     z.nr_free_cma_pages = 0
     z.nr_isolate_pageblock = 0
+    z.stat_threshold = 0
+    z.stat_free_diff = 0
+    z.stat_cma_diff = 0
     z.nr_reserved_highatomic = 0
     z.nr_free_highatomic = 0
     z.managed_pages = nr_pages
@@ -215,6 +222,7 @@ def zone_init(
     z.compact_free = 0
     z.compact_list = NONE
     z.compact_moved = 0
+    z.spill_target = None
     z.targets_may_spill = False
     z.signal_pending = False
     z.log_events = 0

@@ -1,0 +1,266 @@
+"""Watermarks and the HIGHATOMIC reserve, each rule on both sides of its boundary.
+
+Sources: mm/page_alloc.c: __zone_watermark_ok, __zone_watermark_unusable_free, gfp_to_alloc_flags, rmqueue_buddy,
+reserve_highatomic_pageblock, unreserve_highatomic_pageblock (6.1.192, 6.12.117).
+"""
+
+import pytest
+
+from pageblock import Migratetype, OutOfMemoryError, Zone
+
+from .test_rules_layout import C, H, M, U, lists, types, zone_of
+
+BOTH = pytest.mark.parametrize("release", ["6.1", "6.12"])
+
+
+def left_by(zone: Zone, migratetype: Migratetype = U, order: int = 0, atomic: bool = False) -> int:
+    """NR_FREE_PAGES when the first request of a kind fails."""
+    for _ in range(zone.geometry.nr_pages):
+        try:
+            zone.alloc(order, migratetype, atomic=atomic)
+        except OutOfMemoryError:
+            return int(zone.nr_free_pages)
+    raise AssertionError("the zone gave all its pages")
+
+
+# ---- how many pages must stay free ----
+
+
+@BOTH
+def test_the_lowmem_reserve_is_added_to_the_mark(release: str) -> None:
+    """free_pages <= min + z->lowmem_reserve[highest_zoneidx] refuses."""
+    zone = Zone(1024, release)
+    zone.set_watermarks(100, 100, 100, lowmem_reserve=50)
+    assert left_by(zone) == 150
+
+
+@BOTH
+def test_all_but_one_page_of_the_request_are_subtracted(release: str) -> None:
+    """unusable_free = (1 << order) - 1: at order 2 a request still succeeds at 104 free pages, not at 103."""
+    zone = Zone(1024, release)
+    zone.set_watermarks(100, 100, 100)
+    assert left_by(zone, order=2) == 100
+    zone = Zone(1024, release)
+    zone.set_watermarks(101, 101, 101)
+    assert left_by(zone, order=2) == 104
+
+
+@BOTH
+def test_free_cma_pages_do_not_count_for_requests_that_may_not_use_them(release: str) -> None:
+    zone = zone_of(release, "M: f5", "M:", "C: f4")
+    zone.set_watermarks(10, 10, 10)
+    assert left_by(zone.copy(), U) == 10 + 16
+    assert left_by(zone, M) == 10
+
+
+@pytest.mark.parametrize(("release", "left"), [("6.1", 10 + 16), ("6.12", 10 + 4)])
+def test_an_ordinary_request_does_not_count_the_highatomic_reserve(release: str, left: int) -> None:
+    """6.1: nr_reserved_highatomic, the pageblocks; 6.12: nr_free_highatomic, what is free in them."""
+    zone = zone_of(release, "U: f5", "U:", "H: f2 k*12")
+    zone.set_watermarks(10, 10, 10)
+    zone.set_highatomic(16, 4)
+    assert left_by(zone) == left
+
+
+@BOTH
+def test_an_atomic_request_counts_the_reserve_and_needs_three_eighths_of_the_mark(release: str) -> None:
+    """ALLOC_MIN_RESERVE: min -= min / 2; ALLOC_NON_BLOCK: min -= min / 4. 100 - 50 - 12 = 38."""
+    zone = Zone(1024, release)
+    zone.set_watermarks(100, 100, 100)
+    zone.set_highatomic(512, 512)
+    assert left_by(zone.copy()) == 612
+    assert left_by(zone, atomic=True) == 38
+
+
+# ---- a block of the order must be there ----
+
+
+@BOTH
+def test_an_order_0_request_needs_no_block_on_the_ordinary_lists(release: str) -> None:
+    """If this is an order-0 request then the watermark is fine: an atomic one then dips into the reserve."""
+    zone = zone_of(release, "U: k4", "H: f4")
+    zone.set_highatomic(16, 16)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+    assert zone.alloc(0, U, atomic=True) == 16
+
+
+def test_vanilla_6_1_gives_up_instead() -> None:
+    """rmqueue_buddy as first released has no second look at MIGRATE_HIGHATOMIC."""
+    zone = zone_of("6.1-vanilla", "U: k4", "H: f4")
+    zone.set_highatomic(16)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U, atomic=True)
+
+
+@BOTH
+@pytest.mark.parametrize("migratetype", ["U", "M", "R"])
+def test_a_block_of_any_ordinary_type_will_do(release: str, migratetype: str) -> None:
+    zone = zone_of(release, "M: a*14 f0 k", f"{migratetype}: f3 a*8")
+    assert zone.alloc(3, U) == 16
+
+
+@BOTH
+def test_a_cma_block_will_do_for_movable_requests_alone(release: str) -> None:
+    """An order-1 page waits on the per-cpu list; without a block in the buddy lists it is not looked at."""
+    zone = zone_of(release, "M: " + "f0 a " * 8, "C: f2 a*12")
+    assert zone.alloc(1, M) == 16
+    zone = zone_with_an_order_1_page_on_the_pcp_list(release, "M: " + "f0 a " * 8, "C: f2 a*12")
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(1, U)
+
+
+@BOTH
+def test_a_highatomic_block_will_do_for_high_order_atomic_requests_alone(release: str) -> None:
+    """alloc_flags & (ALLOC_HIGHATOMIC|ALLOC_OOM)."""
+    drawn = ("U: " + "f0 k " * 8, "U: " + "f0 k " * 8, "U: " + "f0 k " * 8, "H: f2 k*12")
+    zone = zone_of(release, *drawn)
+    zone.set_highatomic(16, 4)
+    assert zone.alloc(1, U, atomic=True) == 48
+    zone = zone_with_an_order_1_page_on_the_pcp_list(release, *drawn)
+    zone.set_highatomic(16, 4)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(1, U)
+
+
+def zone_with_an_order_1_page_on_the_pcp_list(release: str, *blocks: str) -> Zone:
+    """A further UNMOVABLE pageblock, all in use but for two pages on the per-cpu list of order 1."""
+    drawn = zone_of(release, *blocks, "U: f1 k*14")
+    pfn = 16 * len(blocks)
+    zone = Zone(drawn.end_pfn, release, 0, 5, 4, populate=False)
+    zone.load_pageblocks(drawn.pageblock_types)
+    for at in range(drawn.end_pfn):
+        page = drawn.page(at)
+        if page.page_class and at not in (pfn, pfn + 1):
+            zone.load_pages([at], [1], [page.page_class], [0], [0])
+    for migratetype in (U, M, H, C):
+        for order, pfns in lists(drawn, migratetype).items():
+            for free in pfns:
+                if free != pfn:
+                    zone.load_free([free], [order], [migratetype])
+    zone.set_pcp(100, 8)
+    zone.load_pcp(3, [pfn])
+    return zone
+
+
+@BOTH
+def test_with_a_block_in_the_buddy_lists_the_waiting_page_is_taken(release: str) -> None:
+    zone = zone_with_an_order_1_page_on_the_pcp_list(release, "U: f2 k*12")
+    assert zone.alloc(1, U) == 16
+
+
+# ---- the slow path and the reserve ----
+
+
+def test_only_the_slow_path_uses_and_grows_the_reserve() -> None:
+    """gfp_to_alloc_flags sets ALLOC_HIGHATOMIC for order > 0; the first attempt, above low, does without."""
+    zone = zone_of("6.1", "U: f5", "U:", "U: f5", "U:")
+    zone.set_watermarks(10, 40, 50)
+    zone.alloc(1, U, atomic=True)
+    assert zone.reserves()["highatomic"] == 0
+    zone.set_watermarks(10, 62, 70)  # 62 pages are free: at the mark, but not above it
+    zone.alloc(0, U, atomic=True)
+    assert zone.reserves()["highatomic"] == 0
+    zone.alloc(1, U, atomic=True)
+    assert (zone.reserves()["highatomic"], types(zone)) == (16, [H, U, U, U])
+
+
+def test_a_boost_raises_the_low_watermark() -> None:
+    """low_wmark_pages: _watermark[WMARK_LOW] + watermark_boost."""
+    zone = zone_of("6.1", "U: f5", "U:")
+    zone.set_watermarks(0, 1, 1, boost=30)
+    zone.alloc(1, U, atomic=True)  # 31 > 1 + 30 fails
+    assert zone.reserves()["highatomic"] == 16
+
+
+def test_a_reserved_pageblock_is_not_reserved_again() -> None:
+    """migratetype_is_mergeable(mt)."""
+    zone = zone_of("6.1", "U: f4", "U: f4", "U: f4", "U: f4")
+    zone.set_watermarks(0, 1000, 1000, managed_pages=10_000)
+    assert [zone.alloc(1, U, atomic=True) for _ in range(6)] == [0, 16, 32, 48, 2, 18]
+    assert zone.reserves()["highatomic"] == 64
+
+
+def test_6_1_moves_the_free_pages_of_a_reserved_pageblock() -> None:
+    zone = zone_of("6.1", "U: f4", "U: f4")
+    zone.set_watermarks(0, 1000, 1000)
+    zone.alloc(1, U, atomic=True)
+    assert (lists(zone, H), lists(zone, U)) == ({1: [2], 2: [4], 3: [8]}, {4: [16]})
+
+
+@pytest.mark.parametrize(
+    ("release", "managed", "reserved"),
+    [
+        ("6.1", 0, 16),  # below a pageblock: one
+        ("6.1", 1600, 32),  # below 16 + 16: two
+        ("6.1", 1700, 48),  # below 17 + 16: three
+        ("6.12", 1599, 0),  # 1 % is 15: none
+        ("6.12", 1600, 16),
+        ("6.12", 1700, 32),  # 17 rounded up
+        ("6.12", 3299, 32),
+        ("6.12", 3300, 48),
+    ],
+)
+def test_the_reserve_grows_until_it_reaches_its_cap(release: str, managed: int, reserved: int) -> None:
+    """reserve_highatomic_pageblock: managed / 100 + pageblock_nr_pages (6.1); ALIGN(managed / 100, ...) (6.12)."""
+    zone = zone_of(release, *["U: f4"] * 6)
+    zone.set_watermarks(0, 1000, 1000, managed_pages=managed)
+    for _ in range(5):
+        zone.alloc(4, U, atomic=True)
+    assert zone.reserves()["highatomic"] == reserved
+
+
+def test_6_12_reserves_all_pageblocks_of_a_larger_page() -> None:
+    """change_pageblock_range; nr_reserved_highatomic += 1 << order."""
+    zone = zone_of("6.12", "U: f5", "U:", "U: f5", "U:")
+    zone.set_watermarks(0, 1000, 1000, managed_pages=10_000)
+    assert zone.alloc(5, U, atomic=True) == 0
+    assert (zone.reserves()["highatomic"], types(zone)) == (32, [H, H, U, U])
+
+
+def test_6_12_does_not_reserve_at_the_zones_edge() -> None:
+    """move_freepages_block == -1."""
+    zone = zone_of("6.12", "U: f3 .*8")
+    zone.set_watermarks(0, 1000, 1000, managed_pages=10_000)
+    zone.alloc(1, U, atomic=True)
+    assert (zone.reserves()["highatomic"], types(zone)) == (0, [U])
+
+
+@BOTH
+def test_a_large_atomic_request_takes_from_the_reserve_first_a_small_one_last(release: str) -> None:
+    """rmqueue: orders with per-cpu lists go through rmqueue_pcplist, which knows no reserve, before rmqueue_buddy."""
+    zone = zone_of(release, "U: f5", "U:", "H: f5", "H:")
+    zone.set_watermarks(0, 1000, 1000)
+    zone.set_highatomic(32, 32)
+    assert zone.alloc(5, U, atomic=True) == 32
+    assert zone.alloc(1, U, atomic=True) == 0
+
+
+@BOTH
+def test_the_last_reserved_pageblock_is_kept_unless_forced(release: str) -> None:
+    """!force && nr_reserved_highatomic <= pageblock_nr_pages."""
+    zone = zone_of(release, "H: f4", "H: k4")
+    zone.set_highatomic(16, 16)
+    assert not zone.unreserve_highatomic_pageblock(M)
+    assert zone.unreserve_highatomic_pageblock(M, force=True)
+    zone = zone_of(release, "H: f4", "H: k4")
+    zone.set_highatomic(32, 16)
+    assert zone.unreserve_highatomic_pageblock(M)
+
+
+@BOTH
+def test_the_pageblock_with_the_smallest_free_page_is_given_up(release: str) -> None:
+    zone = zone_of(release, "H: f3 k3", "H: f1 k*14", "H: f2 k*12")
+    zone.set_highatomic(48, 14)
+    assert zone.unreserve_highatomic_pageblock(M)
+    assert (types(zone), lists(zone, M), lists(zone, H)) == ([H, M, H], {1: [16]}, {2: [32], 3: [0]})
+    assert zone.reserves()["highatomic"] == 32
+
+
+@pytest.mark.parametrize(("release", "becomes", "reserved"), [("6.1", [M, H], 32), ("6.12", [M, M], 16)])
+def test_a_larger_free_page_of_the_reserve(release: str, becomes: list[int], reserved: int) -> None:
+    """6.1 gives up the pageblock of its head; 6.12 all of them, counted."""
+    zone = zone_of(release, "H: f5", "H:", "H: k4")
+    zone.set_highatomic(48, 32)
+    assert zone.unreserve_highatomic_pageblock(M)
+    assert (types(zone)[:2], zone.reserves()["highatomic"], lists(zone, M)) == (becomes, reserved, {5: [0]})
