@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ContigRefused, OutOfMemoryError, RangeError, UsageError
 from .results import ContigRange
-from .types import Migratetype, PageClass, PageFlag
+from .types import Migratetype, PageClass
 
 if TYPE_CHECKING:
     from .model import Zone
 
-__all__ = ["KINDS", "Memory", "Member"]
+__all__ = ["KINDS", "Member", "Memory"]
 
 #: Kinds of zones, lowest first (enum zone_type, x86-64).
 KINDS = ("DMA", "DMA32", "Normal", "Movable")
@@ -74,10 +74,10 @@ class Memory:
         *,
         node: int = 0,
         highest: str = "Normal",
-        flags: PageFlag = PageFlag(0),
+        flags: int = 0,
         owner: int | None = None,
     ) -> int:
-        """Allocate from the first zone of the zonelist that may give; its pfn.
+        """Allocate from the first zone of the zonelist that may give; its pfn. ``flags``: bits of PageFlag.
 
         Above the low watermarks first, without fragmenting where the kernel avoids it, then above min.
 
@@ -85,7 +85,7 @@ class Memory:
             OutOfMemoryError: no zone gives.
         """
         zones = self.zonelist(node, highest)
-        byte = int(page_class) | int(flags)
+        byte = int(page_class) | flags
         passes = [(True, True), (True, False)] if self._avoids_fragments(zones) else [(True, False)]
         for low, nofragment in (*passes, (False, False)):
             for member in zones:

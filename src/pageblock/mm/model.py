@@ -19,8 +19,6 @@ from pageblock.mm.types import Migratetype, PageClass, PageFlag
 if not cython.compiled:
     from .constants import (
         ALLOC,
-        ALLOC_CMA,
-        ALLOC_NOFRAGMENT,
         BUDDY,
         CLASS_MASK,
         CMA,
@@ -28,45 +26,32 @@ if not cython.compiled:
         C_KERNEL,
         C_RESERVED,
         EBUSY,
-        EVENT_WORDS,
-        HIGHATOMIC,
         INV_FREE_CMA,
         INV_FREE_PAGES,
         ISOLATE,
-        MARK_FREE,
         MOVABLE,
         NONE,
         NR_MIGRATETYPES,
-        NR_PCP_LISTS,
-        NR_RULES,
         ONPCP,
         ORDER_MASK,
-        PG_CLEAN,
-        PG_COMPOUND,
-        PG_PINNED,
         RECLAIMABLE,
         REQUEST_ATOMIC,
         REQUEST_NORMAL,
-        RULE_HIGHATOMIC_MARK,
-        RULE_PCP_TUNING,
         SURVEY_WORDS,
-        TUNING_AUTO,
     )
-    from .zone import ZoneState, get_pageblock_migratetype, list_head, ptr32, ptr64, ptr64s, ptr8, zone_bind, zone_init
-    from .freelist import list_insert
+    from .zone import get_pageblock_migratetype, list_head, ptr32, ptr64, ptr64s, ptr8, zone_init
     from .page_alloc import _free_one_page
-    from .watermark import update_far_mark
-    from .pcplist import drain_all_pages, pcp_head, pindex_to_order
-    from .gfp import alloc_pages, free_core, free_pages, get_page_from_freelist, unreserve_highatomic_pageblock
+    from .gfp import alloc_pages, free_core, free_pages
     from .compaction import compact_zone
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
     from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
-    from .arguments import flags_fit, integer, one_length, page_flags, whole_numbers
+    from .arguments import flags_fit, integer, page_flags
     from .batch import operations_error, run_operations
     from .invariants import broken, check_zone
     from .survey import find_head, survey_stretches
-    from .load import place_free_blocks, place_runs
     from .digest import digest_free_lists, digest_pageblocks, digest_pcp_lists
+    from .bare_zone import NO_PAGE
+    from .loaded_zone import LoadedZone
 
 
 #: Start and multiplier of the 64-bit FNV-1a digest.
@@ -76,8 +61,6 @@ FNV_PRIME = 0x100000001B3
 #: Whether an allocated page may have each flags byte: 256 for order 0, then 256 for higher orders.
 FLAGS_THAT_FIT = np.array([flags_fit(order, flags) for order in (0, 1) for flags in range(256)], np.uint8)
 
-#: No page, no handle; as Python sees it (the core's NONE is a C constant).
-NO_PAGE = 0xFFFFFFFF
 
 #: One operation of ``Zone.run``. ``op``: 1 allocate, 2 free, 3 alloc_contig_range, 4 free_contig_range,
 #: 5 allocate as GFP_ATOMIC;
@@ -96,12 +79,8 @@ OPERATION = np.dtype(
 )
 
 
-#: The log of a call without events.
-NO_EVENTS = np.zeros((0, 8), np.uint64)
-
-
 @cython.cclass
-class Zone(ZoneState):
+class Zone(LoadedZone):
     """A memory zone whose every free list, pageblock type and counter follows one kernel release.
 
     Args:
@@ -129,15 +108,6 @@ class Zone(ZoneState):
     >>> zone.alloc(0), zone.alloc(0), zone.nr_free_pages
     (0, 1, 4094)
     """
-
-    geometry_: Any
-    release_: Any
-    name_: Any
-    listener: Any
-
-    def __cinit__(self, *args: Any, **options: Any) -> None:
-        # an object that never saw __init__ is a zone of one page, and no crash
-        zone_init(self, 0, 1, 0, 0, np.zeros(NR_RULES, np.uint32))
 
     def __init__(
         self,
@@ -168,33 +138,6 @@ class Zone(ZoneState):
             self.state_array[self.zone_start : self.zone_end] = ALLOC
             self.flags_array[self.zone_start : self.zone_end] = C_HOLE
 
-    # ---- what the zone is ----
-
-    @property
-    def geometry(self) -> Geometry:
-        """Size, start, orders and page size."""
-        return self.geometry_
-
-    @property
-    def release(self) -> str:
-        """Name of the release whose rules are followed."""
-        return self.release_.name
-
-    @property
-    def name(self) -> str:
-        """What messages call the zone."""
-        return self.name_
-
-    @property
-    def start_pfn(self) -> int:
-        """First pfn."""
-        return self.base_pfn + self.zone_start
-
-    @property
-    def end_pfn(self) -> int:
-        """One past the last pfn."""
-        return self.base_pfn + self.zone_end
-
     def __repr__(self) -> str:
         g = self.geometry_
         return (
@@ -209,15 +152,6 @@ class Zone(ZoneState):
         o = self.checked_order(order)
         mt = self.checked_migratetype(migratetype, NR_MIGRATETYPES)
         return self.listed(list_head(self, o, mt))
-
-    def listed(self, head: cython.uint) -> Any:
-        """Pfns of the list with this head, in order."""
-        pfn: cython.uint = self.nxt[head]
-        found = []
-        while pfn != head:
-            found.append(pfn)
-            pfn = self.nxt[pfn]
-        return np.array(found, np.uint64) + np.uint64(self.base_pfn)
 
     def free_counts(self) -> Any:
         """Free blocks per (order, migratetype): uint64 array of shape (max_order + 1, 6), as pagetypeinfo."""
@@ -570,286 +504,6 @@ class Zone(ZoneState):
             text += f", at pfn {pfn:#x}"
         raise InvariantError(name, f"{text} in {self.name_}, release {self.release}", pfn)
 
-    # ---- load a state that was recorded ----
-
-    def load_pageblocks(self, types: Any) -> None:
-        """Set the pageblock types: uint8 array, one a pageblock from the one that holds ``start_pfn``.
-
-        Raises:
-            UsageError: another length, or a value that is no migratetype. Call it before ``load_free``.
-        """
-        first = self.zone_start >> self.pageblock_order
-        last = (self.zone_end - 1) >> self.pageblock_order
-        array = whole_numbers("types", types)
-        if len(array) != last + 1 - first or int(array.max()) >= NR_MIGRATETYPES:
-            raise UsageError(
-                f"{self.name_} has {last + 1 - first} pageblocks of types 0 to {NR_MIGRATETYPES - 1}: got {len(array)} values"
-            )
-        self.pageblock_array[first : last + 1] = array
-        self.nr_isolate_pageblock = int((array == ISOLATE).sum())
-
-    def load_pages(self, start_pfn: Any, nr_pages: Any, page_class: Any, order: Any, flags: Any) -> None:
-        """Place allocated pages: arrays of equal length; each entry a run of blocks of ``order`` from ``start_pfn``.
-
-        Class FREE means pages that nobody refers to and that are on no list: tails of a block that is not compound.
-
-        Raises:
-            RangeError: a run leaves the zone.
-            UsageError: a run is not a whole number of aligned blocks, or a page of it was loaded before.
-        """
-        starts = whole_numbers("start_pfn", start_pfn)
-        counts = whole_numbers("nr_pages", nr_pages)
-        orders = whole_numbers("order", order)
-        classes = whole_numbers("page_class", page_class)
-        bits = whole_numbers("flags", flags)
-        one_length(starts, counts, orders)
-        one_length(starts, classes, bits)
-        if not len(starts):
-            return
-        if int(classes.max()) > CLASS_MASK or int((bits & ~(PG_PINNED | PG_COMPOUND | PG_CLEAN)).max()):
-            raise UsageError("a page class is 0 to 15, and flags are those of PageFlag: found others")
-        first, end = self.base_pfn + self.zone_start, self.base_pfn + self.zone_end
-        outside = (starts < first) | (counts < 1) | (starts >= end)
-        outside |= counts > end - np.minimum(starts, end)
-        if outside.any():
-            i = int(np.argmax(outside))
-            raise RangeError(f"run {i} of {counts[i]} pages at pfn {starts[i]} leaves {self.name_}: clip it")
-        sizes = np.int64(1) << np.minimum(orders, ORDER_MASK)
-        uneven = (orders > ORDER_MASK) | (counts % sizes != 0) | (starts % sizes != 0)
-        if uneven.any():
-            i = int(np.argmax(uneven))
-            raise UsageError(
-                f"run {i} of {counts[i]} pages at pfn {starts[i]} is no whole number of aligned order-{orders[i]} blocks"
-            )
-        starts = starts - self.base_pfn
-        bytes_ = (classes | bits).astype(np.uint8)
-        bad = place_runs(self, ptr64s(starts), ptr64s(counts), ptr64s(orders), ptr8(bytes_), len(starts))
-        if bad >= 0:
-            raise UsageError(
-                f"a page of the run at pfn {starts[bad] + self.base_pfn} is in use or free already: load each page once"
-            )
-
-    def load_free(self, pfn: Any, order: Any, migratetype: Any) -> None:
-        """Put free blocks at the tails of their lists, in the order given: arrays of equal length.
-
-        Raises:
-            RangeError: a block leaves the zone, is misaligned or above max order.
-            UsageError: a page of it is in use or free already.
-        """
-        starts = whole_numbers("pfn", pfn)
-        orders = whole_numbers("order", order)
-        types = whole_numbers("migratetype", migratetype)
-        one_length(starts, orders, types)
-        if not len(starts):
-            return
-        first, end = self.base_pfn + self.zone_start, self.base_pfn + self.zone_end
-        sizes = np.int64(1) << np.minimum(orders, ORDER_MASK)
-        wrong = (orders > self.max_order) | (types >= NR_MIGRATETYPES) | (starts < first) | (starts >= end)
-        wrong |= (sizes > end - np.minimum(starts, end)) | (starts % sizes != 0)
-        if wrong.any():
-            i = int(np.argmax(wrong))
-            raise RangeError(f"free block {i} at pfn {starts[i]} of order {orders[i]} does not fit {self.name_}")
-        starts = starts - self.base_pfn
-        bad = place_free_blocks(self, ptr64s(starts), ptr64s(orders), ptr64s(types), len(starts))
-        if bad >= 0:
-            raise UsageError(f"a page of the free block at pfn {starts[bad] + self.base_pfn} is in use or free already")
-
-    def set_watermarks(
-        self,
-        wmark_min: Any,
-        wmark_low: Any,
-        wmark_high: Any = 0,
-        *,
-        lowmem_reserve: Any = 0,
-        managed_pages: Any = None,
-        boost: Any = 0,
-        boost_factor: Any = 0,
-    ) -> None:
-        """Watermarks, lowmem reserve and managed pages, in pages. Allocation keeps min, migration targets low.
-
-        ``boost``: what the watermarks are raised by at present; ``boost_factor``: vm.watermark_boost_factor, 0: off.
-        ``managed_pages`` bounds the HIGHATOMIC reserve; default: all pages of the zone.
-        """
-        managed = self.zone_end - self.zone_start if managed_pages is None else managed_pages
-        values = (wmark_min, wmark_low, wmark_high, lowmem_reserve, managed, boost, boost_factor)
-        marks = [integer("watermark", value) for value in values]
-        if not 0 <= min(marks) <= max(marks) < 1 << 52:
-            raise UsageError(f"watermarks must lie between 0 and 2^52 pages: {marks}")
-        self.wmark_min, self.wmark_low, self.wmark_high, self.lowmem_reserve = marks[:4]
-        self.managed_pages, self.watermark_boost, self.watermark_boost_factor = marks[4:]
-        update_far_mark(self)
-
-    def set_highatomic(self, nr_reserved: Any, nr_free: Any = 0) -> None:
-        """Pages of the pageblocks reserved for high-order atomic requests, and free pages in them (6.12)."""
-        self.nr_reserved_highatomic = integer("nr_reserved", nr_reserved)
-        self.nr_free_highatomic = integer("nr_free", nr_free)
-
-    def set_pcp(
-        self,
-        high: Any,
-        batch: Any,
-        *,
-        free_factor: Any = 0,
-        high_min: Any = None,
-        high_max: Any = None,
-        free_count: Any = 0,
-        alloc_factor: Any = 0,
-        flags: Any = 0,
-    ) -> None:
-        """Put per-cpu lists in front of the buddy lists, or size them anew.
-
-        Args:
-            high: pages on the lists from which on frees overflow.
-            batch: pages of a refill.
-            free_factor, high_min, high_max, free_count, alloc_factor, flags: the state of their tuning, as in
-                ``struct per_cpu_pages`` (5.15, 6.1: the first; 6.12: the others; high_min and high_max default to high).
-        """
-        values = [
-            high,
-            batch,
-            free_factor,
-            high if high_min is None else high_min,
-            high if high_max is None else high_max,
-        ]
-        numbers = [integer("per-cpu setting", value) for value in (*values, free_count, alloc_factor, flags)]
-        if min(numbers) < 0 or numbers[1] < 1 or max(numbers) >= 1 << 31 or max(numbers[2], numbers[6]) > 31:
-            raise UsageError(f"per-cpu lists cannot have these settings: {numbers}")
-        self.pcp_used = True
-        self.pcp_high, self.pcp_batch, self.pcp_free_factor, self.pcp_high_min, self.pcp_high_max = numbers[:5]
-        self.pcp_free_count, self.pcp_alloc_factor, self.pcp_flags = numbers[5:]
-
-    def load_pcp(self, pindex: Any, pfns: Any) -> None:
-        """Put pages onto one per-cpu list, in list order from its head. Their frames must be holes so far."""
-        index = integer("pindex", pindex)
-        if not 0 <= index < NR_PCP_LISTS:
-            raise UsageError(f"pindex is {index}: there are {NR_PCP_LISTS} per-cpu lists")
-        order: cython.uint = pindex_to_order(self, index)
-        head: cython.uint = pcp_head(self, index)
-        for pfn in pfns:
-            at: cython.uint = self.checked_pfn(pfn)
-            end: cython.uint = at + (1 << order)
-            if end > self.zone_end or not (self.flags_array[at:end] == C_HOLE).all():
-                raise UsageError(f"a page of the per-cpu page at pfn {pfn} is in use or free already")
-            self.state_array[at:end] = 0
-            self.flags_array[at:end] = 0
-            self.state[at] = ONPCP | order
-            self.flags[at] = get_pageblock_migratetype(self, at)
-            list_insert(self, at, self.prv[head], head)
-            self.pcp_count += 1 << order
-
-    def pcp_list(self, pindex: Any) -> Any:
-        """Pfns of one per-cpu list, head first: uint64 array."""
-        index = integer("pindex", pindex)
-        if not 0 <= index < NR_PCP_LISTS:
-            raise UsageError(f"pindex is {index}: there are {NR_PCP_LISTS} per-cpu lists")
-        return self.listed(pcp_head(self, index))
-
-    @property
-    def nr_pcp_pages(self) -> int:
-        """Pages on the per-cpu lists."""
-        return self.pcp_count
-
-    def pcp_state(self) -> dict[str, int]:
-        """Count and tuning of the per-cpu lists, under the names of ``struct per_cpu_pages``."""
-        state = {"count": self.pcp_count, "high": self.pcp_high, "batch": self.pcp_batch}
-        if self.rules[RULE_PCP_TUNING] == TUNING_AUTO:
-            return state | {
-                "high_min": self.pcp_high_min,
-                "high_max": self.pcp_high_max,
-                "free_count": self.pcp_free_count,
-                "alloc_factor": self.pcp_alloc_factor,
-                "flags": self.pcp_flags,
-            }
-        return state | {"free_factor": self.pcp_free_factor}
-
-    def reserves(self) -> dict[str, int]:
-        """Watermark boost and the HIGHATOMIC reserve, pages; what is free in it where the release keeps count."""
-        found = {"boost": self.watermark_boost, "highatomic": self.nr_reserved_highatomic}
-        if self.rules[RULE_HIGHATOMIC_MARK] == MARK_FREE:
-            found["free_highatomic"] = self.nr_free_highatomic
-        return found
-
-    def base(self) -> int:
-        """Absolute pfn that the core counts from; ``run`` keeps handles relative to it."""
-        return self.base_pfn
-
-    def drain_all_pages(self) -> None:
-        """Give the pages of the per-cpu lists to the buddy lists."""
-        self.begin(False)
-        drain_all_pages(self)
-        self.finish()
-
-    def unreserve_highatomic_pageblock(self, migratetype: Any = MOVABLE, force: Any = False) -> bool:
-        """Give one pageblock of the HIGHATOMIC reserve to a type; whether there was one."""
-        return bool(
-            unreserve_highatomic_pageblock(self, self.checked_migratetype(migratetype, HIGHATOMIC), bool(force))
-        )
-
-    def set_targets_may_spill(self, spill: Any) -> None:
-        """Whether another zone takes migration targets that this one refuses below its low watermark."""
-        self.targets_may_spill = bool(spill)
-
-    def set_spill_target(self, find: Any) -> None:
-        """Who finds migration targets in other zones: ``find(order, flags, owner) -> pfn or -1``; None: somebody does.
-
-        It is asked when this zone has none above its low watermark and ``set_targets_may_spill`` is on.
-        """
-        self.spill_target = find
-
-    def set_stat_threshold(self, threshold: Any) -> None:
-        """How many pages a CPU holds back before the counters that watermarks read change (vm_stat_diff); 0: none."""
-        value = integer("threshold", threshold)
-        if not 0 <= value <= 125:
-            raise UsageError(f"threshold is {value}: the kernel has 0 to 125")
-        self.stat_threshold = value
-        self.refresh_vm_stats()
-
-    def refresh_vm_stats(self) -> None:
-        """Fold what is held back into the counters, as the kernel does once a second."""
-        self.stat_free_diff = 0
-        self.stat_cma_diff = 0
-
-    def get_page(
-        self,
-        order: Any,
-        migratetype: Any,
-        flags: Any,
-        owner: Any = None,
-        *,
-        low: Any = True,
-        lowmem_reserve: Any = 0,
-        nofragment: Any = False,
-    ) -> int | None:
-        """One attempt above the low (or min) watermark, as get_page_from_freelist makes in each zone; pfn or None.
-
-        ``flags``: class and flags byte; ``lowmem_reserve``: of this zone against the request's highest zone;
-        ``nofragment``: ALLOC_NOFRAGMENT, no fallback below pageblock order.
-        """
-        o = self.checked_order(order)
-        mt = self.checked_migratetype(migratetype, RECLAIMABLE + 1)
-        byte = integer("flags", flags)
-        if not 0 <= byte < 256 or not flags_fit(o, byte):
-            raise UsageError(f"a page of order {o} cannot have flags {byte:#x}")
-        kept = self.lowmem_reserve
-        self.lowmem_reserve = integer("lowmem_reserve", lowmem_reserve)
-        self.begin(False)
-        mark: cython.longlong = (self.wmark_low if low else self.wmark_min) + self.watermark_boost
-        alloc_flags: cython.uint = (ALLOC_CMA if mt == MOVABLE else 0) | (ALLOC_NOFRAGMENT if nofragment else 0)
-        pfn: cython.uint = get_page_from_freelist(self, o, mt, mark, alloc_flags)
-        self.lowmem_reserve = kept
-        if pfn == NONE:
-            self.finish()
-            return None
-        self.state[pfn] = ALLOC | o
-        self.flags[pfn] = byte
-        self.nxt[pfn] = self.checked_owner(owner)
-        self.finish()
-        return self.base_pfn + pfn
-
-    def set_signal_pending(self, pending: Any) -> None:
-        """Whether a fatal signal waits for the caller: alloc_contig_range then ends with -EINTR after isolation."""
-        self.signal_pending = bool(pending)
-
     # ---- copy, compare, store ----
 
     def copy(self) -> "Zone":
@@ -866,114 +520,6 @@ class Zone(ZoneState):
         from pageblock.mm import restored_zone as restore
 
         return restore, (self.saved_state(),)
-
-    def saved_state(self) -> dict[str, Any]:
-        """Everything that ``restored_zone`` needs."""
-        g = self.geometry_
-        return {
-            "geometry": (g.nr_pages, self.release, g.start_pfn, g.max_order, g.pageblock_order),
-            "options": {
-                "page_size": g.page_size,
-                "section_size": g.section_size,
-                "name": self.name_,
-                "zone_movable": bool(self.zone_movable),
-            },
-            "counters": (
-                self.nr_free_pages,
-                self.nr_free_cma_pages,
-                self.nr_isolate_pageblock,
-                self.targets_may_spill,
-                self.signal_pending,
-                self.stat_threshold,
-                self.stat_free_diff,
-                self.stat_cma_diff,
-                self.nr_reserved_highatomic,
-                self.nr_free_highatomic,
-                self.managed_pages,
-                self.wmark_min,
-                self.wmark_low,
-                self.wmark_high,
-                self.watermark_boost,
-                self.watermark_boost_factor,
-                self.lowmem_reserve,
-                self.below_high,
-                self.pcp_used,
-                self.pcp_count,
-                self.pcp_high,
-                self.pcp_batch,
-                self.pcp_free_factor,
-                self.pcp_high_min,
-                self.pcp_high_max,
-                self.pcp_free_count,
-                self.pcp_alloc_factor,
-                self.pcp_flags,
-            ),
-            "arrays": tuple(
-                a.copy()
-                for a in (
-                    self.nxt_array,
-                    self.prv_array,
-                    self.state_array,
-                    self.flags_array,
-                    self.pageblock_array,
-                    self.nr_free_array,
-                )
-            ),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a state that ``saved_state`` gave. Raises UsageError for one of another geometry."""
-        arrays = [a if a.flags.writeable else a.copy() for a in state["arrays"]]
-        mine = (
-            self.nxt_array,
-            self.prv_array,
-            self.state_array,
-            self.flags_array,
-            self.pageblock_array,
-            self.nr_free_array,
-        )
-        if [(a.shape, a.dtype) for a in arrays] != [(a.shape, a.dtype) for a in mine]:
-            raise UsageError(f"the saved state has another geometry than {self!r}")
-        (
-            self.nr_free_pages,
-            self.nr_free_cma_pages,
-            self.nr_isolate_pageblock,
-            self.targets_may_spill,
-            self.signal_pending,
-            self.stat_threshold,
-            self.stat_free_diff,
-            self.stat_cma_diff,
-            self.nr_reserved_highatomic,
-            self.nr_free_highatomic,
-            self.managed_pages,
-            self.wmark_min,
-            self.wmark_low,
-            self.wmark_high,
-            self.watermark_boost,
-            self.watermark_boost_factor,
-            self.lowmem_reserve,
-            self.below_high,
-            self.pcp_used,
-            self.pcp_count,
-            self.pcp_high,
-            self.pcp_batch,
-            self.pcp_free_factor,
-            self.pcp_high_min,
-            self.pcp_high_max,
-            self.pcp_free_count,
-            self.pcp_alloc_factor,
-            self.pcp_flags,
-        ) = state["counters"]
-        (
-            self.nxt_array,
-            self.prv_array,
-            self.state_array,
-            self.flags_array,
-            self.pageblock_array,
-            self.nr_free_array,
-        ) = arrays
-        zone_bind(self)
-        update_far_mark(self)
 
     def __eq__(self, other: object) -> bool:
         """Same geometry, release, pages, pageblock types, counters, owners, and free lists in the same order."""
@@ -996,113 +542,6 @@ class Zone(ZoneState):
         )
 
     __hash__ = None  # type: ignore[assignment]
-
-    # ---- arguments ----
-
-    @cython.cfunc
-    def checked_pfn(self, pfn: Any) -> int:
-        """Relative pfn, or RangeError."""
-        at = integer("pfn", pfn)
-        if not self.base_pfn + self.zone_start <= at < self.base_pfn + self.zone_end:
-            raise RangeError(f"pfn {at} is outside {self.name_} [{self.start_pfn}, {self.end_pfn})")
-        return at - self.base_pfn
-
-    @cython.cfunc
-    def checked_range(self, start_pfn: Any, end_pfn: Any) -> tuple[int, int]:
-        """Relative half-open range, or RangeError."""
-        start, end = integer("start_pfn", start_pfn), integer("end_pfn", end_pfn)
-        if start >= end:
-            raise RangeError(f"range [{start}, {end}) is empty: start must be below end")
-        if start < self.start_pfn or end > self.end_pfn:
-            raise RangeError(f"range [{start}, {end}) is outside {self.name_} [{self.start_pfn}, {self.end_pfn})")
-        return start - self.base_pfn, end - self.base_pfn
-
-    @cython.cfunc
-    def checked_count(self, nr_pages: Any) -> int:
-        """A number of pages that the zone can hold, or RangeError."""
-        n = integer("nr_pages", nr_pages)
-        if not 1 <= n <= self.zone_end - self.zone_start:
-            raise RangeError(f"nr_pages is {n}: {self.name_} has {self.zone_end - self.zone_start} pages")
-        return n
-
-    @cython.cfunc
-    def checked_order(self, order: Any) -> int:
-        """An order of the zone, or UsageError."""
-        o = integer("order", order)
-        if not 0 <= o <= self.max_order:
-            raise UsageError(f"order is {o}: {self.name_} has orders 0 to {self.max_order}")
-        return o
-
-    @cython.cfunc
-    def checked_migratetype(self, migratetype: Any, below: int) -> int:
-        """A migratetype below a bound, or UsageError."""
-        mt = integer("migratetype", migratetype)
-        if not 0 <= mt < below:
-            allowed = ", ".join(m.name for m in Migratetype if m < below)
-            raise UsageError(f"migratetype is {mt}: choose one of {allowed}")
-        return mt
-
-    @cython.cfunc
-    def checked_owner(self, owner: Any) -> int:
-        """An owner handle, or UsageError."""
-        if owner is None:
-            return NO_PAGE
-        handle = integer("owner", owner)
-        if not 0 <= handle < NO_PAGE - 1:
-            raise UsageError(f"owner is {handle}: choose 0 to {NO_PAGE - 2}")
-        return handle
-
-    @cython.cfunc
-    def must_be_allocated(self, at: cython.uint) -> None:
-        """UsageError unless the frame heads an allocated block that may be freed."""
-        s: cython.uint = self.state[at]
-        c: cython.uint = self.flags[at] & CLASS_MASK
-        if s & ALLOC and c != C_HOLE and c != C_RESERVED:
-            return
-        pfn = self.base_pfn + at
-        if s & ALLOC:
-            raise UsageError(f"pfn {pfn} is a {PageClass(c).name.lower()} page: it was not allocated here")
-        if s:
-            raise UsageError(f"pfn {pfn} is free already (order {s & ORDER_MASK}): double free")
-        head: cython.uint = find_head(self, at)
-        if self.state[head] & BUDDY:
-            raise UsageError(f"pfn {pfn} is free already, inside the block at {self.base_pfn + head}: double free")
-        raise UsageError(f"pfn {pfn} lies inside an allocated block: free the block by its first pfn")
-
-    @cython.cfunc
-    def room_for_types(self, nr_pages: int) -> Any:
-        """A byte for each pageblock that a request of this size can isolate."""
-        window = 1 << max(self.max_order, self.pageblock_order)
-        return np.zeros(((nr_pages + 3 * window) >> self.pageblock_order) + 1, np.uint8)
-
-    # ---- events ----
-
-    @cython.cfunc
-    def begin(self, record: bool) -> None:
-        """Start a call: an empty log, and recording if the call or a listener needs it."""
-        self.log_events = 0
-        self.recording = record or self.listener is not None
-
-    @cython.cfunc
-    def finish(self) -> Any:
-        """End a call: the log since ``begin``, one row an event, valid until the next call; the listener is told."""
-        listener = self.listener
-        self.recording = listener is not None
-        if self.log_events == 0:
-            return NO_EVENTS
-        rows = self.log_array[: self.log_events * EVENT_WORDS].reshape(-1, EVENT_WORDS)
-        self.log_events = 0
-        if listener is not None:
-            # the listener may use the zone, which starts the log anew, or stop listening
-            rows = rows.copy()
-            for row in rows.tolist():
-                listener(decode(row, self.base_pfn))
-        return rows
-
-    @cython.cfunc
-    def refusal(self, errno: int) -> ContigRefused:
-        """The exception for what the core remembers of a refusal."""
-        return ContigRefused(errno, STEPS[self.refused_step], self.base_pfn + self.refused_pfn, WHYS[self.refused_why])
 
 
 def restored_zone(state: dict[str, Any]) -> Zone:
