@@ -36,7 +36,8 @@ def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, a
     """Whether enough pages stay free and a block of the order exists (__zone_watermark_ok, 6.1).
 
     The counters may lag behind by what this CPU holds back. Free pages in CMA count only for requests that may use them,
-    the HIGHATOMIC reserve only for those that may dip into reserves; ISOLATE lists never do. Rule "highatomic mark": 6.1 subtracts the size of the reserved pageblocks,
+    the HIGHATOMIC reserve only for those that may dip into reserves; ISOLATE lists never do. Rule "highatomic mark": 6.1
+    subtracts the size of the reserved pageblocks,
     6.12 what is free in them.
     """
     free: cython.longlong = z.nr_free_pages - z.stat_free_diff - ((cython.cast(cython.longlong, 1) << order) - 1)
