@@ -33,6 +33,8 @@ EARLY_ODD_MIB = 3
 #: Bytes of record that a request, and a page of the zone in the dumps, may need.
 LOG_BYTES_PER_REQUEST = 400
 LOG_BYTES_PER_PAGE = 64
+#: Bytes of record that a compaction may need for each page of the zone: at most half of them move.
+LOG_BYTES_PER_COMPACTED_PAGE = 8
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _requests(job: Job, zone_mib: int, nr_ops: int) -> tuple[str, list[str]]:
         lines = job.requests.read_text().splitlines()
     except (OSError, UnicodeError) as error:
         raise UsageError(f"{job.requests} cannot be read: {error}") from error
-    known = re.compile(r"a \d+ \d+ [urmphURMPH]|[fg] \d+|[cx] \d+ \d+ \d+|[hd]|#.*|")
+    known = re.compile(r"a \d+ \d+ [urmphURMPH]|[fg] \d+|[cx] \d+ \d+ \d+|[khd]|#.*|")
     for number, line in enumerate(lines, 1):
         if not known.fullmatch(line.strip()):
             raise UsageError(f"{job.requests}, line {number}: {line!r} is no request")
@@ -99,6 +101,9 @@ def record(job: Job, progress: Progress) -> Recording:
     pcp = profile.pcp if job.pcp is None else job.pcp
     nr_ops = job.nr_ops or profile.nr_ops
     name, lines = _requests(job, zone_mib, nr_ops)
+    compactions = sum(line.strip() == "k" for line in lines)
+    if compactions and job.early:
+        raise UsageError("compaction also moves pages that a zone has at boot, unseen: record it without --early")
     require_programs()
     try:
         with locked(job.cache, progress):
@@ -112,7 +117,8 @@ def record(job: Job, progress: Progress) -> Recording:
     zone = "early" if job.early else "plugged"
     note = f"profile={name},seed={job.seed},nops={nr_ops},zone_mib={zone_mib},zone={zone},package={kernel.version}"
     settings = {"PCP": "1" if pcp else "0", "NOTE": note}
-    log_bytes = len(lines) * LOG_BYTES_PER_REQUEST + zone_mib * PAGES_PER_MIB * LOG_BYTES_PER_PAGE
+    bytes_per_page = LOG_BYTES_PER_PAGE + compactions * LOG_BYTES_PER_COMPACTED_PAGE
+    log_bytes = len(lines) * LOG_BYTES_PER_REQUEST + zone_mib * PAGES_PER_MIB * bytes_per_page
     log_mib = (log_bytes >> 20) + 4
     limit = BOOT_SECONDS + len(lines) / 1000 * SECONDS_PER_1000_REQUESTS
     seconds: list[float] = []
@@ -181,12 +187,14 @@ def check_whole(text: str) -> None:
 def summary(text: str) -> str:
     """What a record holds, in one line."""
     allocs = re.findall(r"^a .* (\S+)$", text, re.MULTILINE)
+    compactions = len(re.findall(r"^K ", text, re.MULTILINE))
     contigs = re.findall(r"^c .* = (-?\d+) ", text, re.MULTILINE)
     end = re.search(r"^E ops=(\d+).* migrated=(\d+)", text, re.MULTILINE)
     nr_ops, migrated = (end[1], end[2]) if end else ("?", "?")
     return (
         f"{nr_ops} requests: {len(allocs)} allocations, {allocs.count('-')} of them failed;"
-        f" {len(contigs)} ranges, {contigs.count('0')} taken; {migrated} migrations"
+        f" {len(contigs)} ranges, {contigs.count('0')} taken;"
+        f"{f' {compactions} compactions;' if compactions else ''} {migrated} migrations"
     )
 
 

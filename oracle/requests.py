@@ -102,6 +102,11 @@ class Requests:
         self.pages += count
         return handle
 
+    def compact(self) -> None:
+        """Compact the node, and hash what that left."""
+        self._op("k")
+        self.hash()
+
     def release(self, handle: int) -> None:
         """Give a range back."""
         self.pages -= self._ranges.pop(handle)

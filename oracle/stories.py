@@ -5,12 +5,13 @@ largest order and fill it in ascending order, as long as each pageblock's reques
 first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 from .requests import MAX_ORDER, MAX_ORDER_PAGES, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES, Requests
 
-__all__ = ["edges", "highatomic", "pcp_overflow", "steal_threshold"]
+__all__ = ["compact", "compact_large", "edges", "highatomic", "pcp_overflow", "steal_threshold"]
 
 HALF_BLOCK = PAGEBLOCK_PAGES // 2
 
@@ -224,3 +225,68 @@ def edges(rng: Random, req: Requests, nr_ops: int) -> None:
             req.dump()
         if rng.random() < 1 / 1000:
             level = rng.uniform(0.1, 0.7)
+
+
+def compact(rng: Random, req: Requests, nr_ops: int) -> None:
+    """Compaction, again and again: full zones and empty ones, torn everywhere or in some stretches only.
+
+    What is compacted once is full at its end: there the next compaction must look for targets in pageblocks that have
+    few or none.
+    """
+    _compact(rng, req, nr_ops, "P")
+
+
+def compact_large(rng: Random, req: Requests, nr_ops: int) -> None:
+    """The same with large movable pages: 6.1 passes them over, 6.12 gives up when it has only smaller targets left."""
+    _compact(rng, req, nr_ops, "M")
+
+
+def _compact(rng: Random, req: Requests, nr_ops: int, large: str) -> None:
+    """``large``: kind of the movable pages above order 0."""
+
+    def alloc(order: int, kind: str) -> None:
+        req.alloc(order, large if kind == "m" and 0 < order < PAGEBLOCK_ORDER else kind)
+
+    ranges: list[int] = []
+    while req.nr_ops < nr_ops:
+        _fill(rng, req, alloc, rng.choice((0.3, 0.6, 0.8, 0.9, 0.97)))
+        for _ in range(rng.choice((1, 2, 3))):
+            if rng.random() < 0.8:
+                _tear(rng, req)
+            req.compact()
+            for _ in range(rng.randrange(200)):
+                if rng.random() < 0.5 and req.live:
+                    req.free(rng.randrange(len(req.live)))
+                else:
+                    alloc(rng.choice((0, 0, 0, 1, 3)), rng.choice("mmmpur"))
+            for _ in range(rng.randrange(4)):
+                ranges.append(req.contig(*_edge_range(rng, req.zone_pages)))
+            while len(ranges) > rng.randrange(6):
+                req.release(ranges.pop(rng.randrange(len(ranges))))
+        if rng.random() < 0.2:
+            req.dump()
+
+
+def _fill(rng: Random, req: Requests, alloc: Callable[[int, str], None], level: float) -> None:
+    """Runs of blocks of one kind and order, until the zone is that full: large ones where much is missing."""
+    while req.pages < req.zone_pages * level:
+        missing = int(req.zone_pages * level) - req.pages
+        order = rng.choices((0, 1, 2, 3, 5, 8, 9), (50, 5, 5, 5, 7, 12, 16))[0]
+        kind = rng.choices("mpur", (80, 12, 5, 3))[0]
+        size = rng.choice((1, 5, 31, 64, 250))
+        for _ in range(max(1, min(size, missing) >> order)):
+            alloc(order, kind)
+
+
+def _tear(rng: Random, req: Requests) -> None:
+    """Free single pages in some stretches of what was allocated in a row; now and then all of a stretch."""
+    handles = sorted(handle for handle, _ in req.live)
+    stretch = rng.choice((64, 512, 1500, 4000))
+    torn = rng.choice((0.1, 0.3, 0.6))
+    for first in range(0, len(handles), stretch):
+        if rng.random() < torn:
+            share = rng.choice((0.03, 0.1, 0.5, 0.5, 0.9, 1.0))
+            some = [handle for handle in handles[first : first + stretch] if rng.random() < share]
+            if rng.random() < 0.5:
+                rng.shuffle(some)
+            req.free_handles(some)

@@ -1,7 +1,7 @@
 """Lists of requests for the recorder, from a seed: the same seed gives the same list anywhere.
 
 A list is lines of text, one request each (docs/oracle.md): ``a HANDLE ORDER KIND``, ``f HANDLE``,
-``c HANDLE START COUNT``, ``g HANDLE``, ``h`` (hash the state), ``d`` (dump it). The generator never
+``c HANDLE START COUNT``, ``g HANDLE``, ``k`` (compact), ``h`` (hash the state), ``d`` (dump it). The generator never
 sees an answer: it knows what it asked for, not what it got.
 """
 
@@ -11,7 +11,7 @@ from random import Random
 
 from .errors import UsageError
 from .requests import MAX_ORDER_PAGES, PAGEBLOCK_PAGES, Requests
-from .stories import edges, highatomic, pcp_overflow, steal_threshold
+from .stories import compact, compact_large, edges, highatomic, pcp_overflow, steal_threshold
 
 __all__ = ["PAGES_PER_MIB", "PROFILES", "Profile", "generate"]
 
@@ -268,6 +268,32 @@ PROFILES: dict[str, Profile] = {
         edges,
         zone_mib=128,
         nr_ops=10_000,
+    ),
+    "compact": Profile(
+        "compaction of a zone that is fragmented in several ways, ranges and requests in between",
+        compact,
+        zone_mib=128,
+        nr_ops=9_000,
+    ),
+    "compact-large": Profile(
+        "compact, with large movable pages",
+        compact_large,
+        zone_mib=128,
+        nr_ops=9_000,
+    ),
+    "pcp-compact": Profile(
+        "compact, with the per-cpu lists on",
+        compact,
+        zone_mib=128,
+        pcp=True,
+        nr_ops=9_000,
+    ),
+    "pcp-compact-large": Profile(
+        "compact-large, with the per-cpu lists on",
+        compact_large,
+        zone_mib=128,
+        pcp=True,
+        nr_ops=9_000,
     ),
 }
 

@@ -167,6 +167,21 @@ static bool op_contig(char op, char *s, struct totals *totals)
 	return true;
 }
 
+/* "k" */
+static bool op_compact(struct totals *totals)
+{
+	int rc;
+	u64 t;
+
+	say("K :");
+	t = ktime_get_ns();
+	rc = compact_recorded_node();
+	t = ktime_get_ns() - t;
+	totals->ns_in_allocator += t;
+	say(" = %d t=%llu\n", rc, t);
+	return true;
+}
+
 static void run(char *text, size_t len)
 {
 	struct totals totals = {};
@@ -188,6 +203,9 @@ static void run(char *text, size_t len)
 		case 'c':
 		case 'x':
 			totals.nr_ops += op_contig(*line, line + 1, &totals);
+			break;
+		case 'k':
+			totals.nr_ops += op_compact(&totals);
 			break;
 		case 'h':
 			say_hash(totals.nr_ops);

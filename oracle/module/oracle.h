@@ -55,6 +55,9 @@ void own(unsigned long pfn, unsigned long nr_pages);
 struct page *request_pages(unsigned long h, int order, char kind);
 void release_pages_of(unsigned long h);
 
+/* compact.c */
+int compact_recorded_node(void);
+
 /* why.c */
 int watch_contig(void);
 int contig(unsigned long start, unsigned long end);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The pages that requests hold, and their migration: each is a driver's movable page. */
 #include <linux/bitmap.h>
+#include <linux/fs.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -45,10 +46,21 @@ static void movable_putback(struct page *page)
 
 static int movable_migrate(struct page *dst, struct page *src, enum migrate_mode mode);
 
-static const struct movable_operations movable_ops = {
-	.isolate_page = movable_isolate,
-	.migrate_page = movable_migrate,
-	.putback_page = movable_putback,
+/*
+ * When compaction finds no target for a large page, 6.12 tries to split it, and takes these
+ * operations for an address_space: what it reads behind them must say that no folio may be that
+ * small (mapping_min_folio_order()), or it would lock and change whatever lies there.
+ */
+static const struct {
+	struct movable_operations ops;
+	u8 behind[sizeof(struct address_space)];
+} driver = {
+	.ops = {
+		.isolate_page = movable_isolate,
+		.migrate_page = movable_migrate,
+		.putback_page = movable_putback,
+	},
+	.behind = { [0 ... sizeof(struct address_space) - 1] = 0xff },
 };
 
 static int movable_migrate(struct page *dst, struct page *src, enum migrate_mode mode)
@@ -59,7 +71,7 @@ static int movable_migrate(struct page *dst, struct page *src, enum migrate_mode
 	if (current != runner)
 		nr_migrated_by_others++;
 	get_page(dst);
-	__SetPageMovable(dst, &movable_ops);
+	__SetPageMovable(dst, &driver.ops);
 	set_page_private(dst, h);
 	disown(src_pfn, 1UL << handles[h].order);
 	own(dst_pfn, 1UL << handles[h].order);
@@ -84,7 +96,7 @@ static void set_movable(struct page *page, unsigned long h, bool movable)
 		cpu_relax();
 	set_page_private(page, movable ? h : 0);
 	if (movable)
-		__SetPageMovable(page, &movable_ops);
+		__SetPageMovable(page, &driver.ops);
 	else
 		__ClearPageMovable(page);
 	unlock_page(page);

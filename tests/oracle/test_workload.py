@@ -11,7 +11,7 @@ from oracle.workload import PAGES_PER_MIB, PROFILES, generate
 
 PAGEBLOCK = 512
 ZONE_PAGES = 128 * PAGES_PER_MIB
-REQUEST = re.compile(r"a \d+ \d+ [urmphURMPH]|[fg] \d+|c \d+ \d+ \d+|[hd]|# .*")
+REQUEST = re.compile(r"a \d+ \d+ [urmphURMPH]|[fg] \d+|c \d+ \d+ \d+|[khd]|# .*")
 
 #: A list that changes breaks the promise that a recording can be made again from its seed.
 DIGESTS = {
@@ -72,7 +72,7 @@ def test_a_list_holds_only_requests_that_every_kernel_survives(profile: str, zon
 def test_about_as_many_requests_as_asked_for() -> None:
     for profile in PROFILES:
         lines = generate(profile, 5, 20_000, ZONE_PAGES)
-        nr_ops = sum(line[0] in "acfg" for line in lines)
+        nr_ops = sum(line[0] in "acfgk" for line in lines)
         assert 20_000 <= nr_ops < 45_000, profile
 
 

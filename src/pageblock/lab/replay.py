@@ -16,7 +16,7 @@ from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
 
 __all__ = ["Divergence", "Replay", "replay"]
 
-Moves = tuple[tuple[int, int | None], ...]
+Moves = tuple[tuple[int | None, int | None], ...]
 
 EMPTY = 0xFFFFFFFF
 OFFNODE = 0xFFFFFFFE

@@ -107,7 +107,7 @@ class Contig:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """``K``: the zone compacted as a whole. ``moves``: (source, target) in order; ``errno``: 0, or what the request failed with."""
+    """``K``: the whole zone compacted. ``moves``: (source, target) in order; ``errno``: what the request failed with, or 0."""
 
     line: int
     moves: tuple[tuple[int, int | None], ...]

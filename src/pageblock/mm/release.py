@@ -217,6 +217,36 @@ RULES: tuple[Rule, ...] = (
         {k.CONTIG_TRIES_HUGETLB: "yes", k.CONTIG_SKIPS_HUGETLB: "no"},
         "mm/page_alloc.c pfn_range_valid_contig; 4d73ba5fa710 (6.5, in 6.1.192)",
     ),
+    Rule(
+        k.RULE_COMPACT_ORDERS,
+        "compact orders",
+        "Which pages does compaction move, and how does it keep the free pages that it took?",
+        {
+            k.ORDERS_SINGLE: "single pages; all that was taken is split at once, and the last page goes first",
+            k.ORDERS_WHOLE: "all that are smaller than a pageblock; what was taken stays whole until a smaller piece is needed",
+        },
+        "mm/compaction.c isolate_migratepages_block, compaction_alloc (6.1.192, 6.12.117)",
+    ),
+    Rule(
+        k.RULE_COMPACT_BATCH,
+        "compact batch",
+        "When are the old places of pages that compaction moves freed?",
+        {
+            k.BATCH_ONE_BY_ONE: "each before the next page gets its target",
+            k.BATCH_TARGETS_FIRST: "after all pages of the batch have their targets",
+        },
+        "mm/migrate.c migrate_pages_batch (6.1.192, 6.12.117)",
+    ),
+    Rule(
+        k.RULE_COMPACT_RESCAN,
+        "compact rescan",
+        "Which pageblock does compaction scan to its end, once it has moved pages?",
+        {
+            k.RESCAN_WHERE_BEGAN: "that where the last scan with pages to move began to look",
+            k.RESCAN_WHERE_FOUND: "that where it found them",
+        },
+        "mm/compaction.c compact_zone: last_migrated_pfn (6.1.192, 6.12.117)",
+    ),
 )
 
 #: The seed's patches that are switches here: patch number -> (rule, value when on, value when off).
@@ -262,6 +292,9 @@ _LEGACY = {
     k.RULE_PCP_FACTOR_CAP: k.FACTOR_UNBOUNDED,
     k.RULE_ATOMIC_LAST: k.ATOMIC_GIVES_UP,
     k.RULE_CONTIG_HUGETLB: k.CONTIG_TRIES_HUGETLB,
+    k.RULE_COMPACT_ORDERS: k.ORDERS_SINGLE,
+    k.RULE_COMPACT_BATCH: k.BATCH_ONE_BY_ONE,
+    k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_BEGAN,
 }
 
 _MERGED = {
@@ -299,6 +332,9 @@ _HYGIENE = {
     k.RULE_PCP_TUNING: k.TUNING_AUTO,
     k.RULE_PCP_TYPE: k.TYPE_CURRENT,
     k.RULE_BULK_COUNT: k.COUNT_EACH,
+    k.RULE_COMPACT_ORDERS: k.ORDERS_WHOLE,
+    k.RULE_COMPACT_BATCH: k.BATCH_TARGETS_FIRST,
+    k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_FOUND,
 }
 
 RELEASES: dict[str, Release] = {
