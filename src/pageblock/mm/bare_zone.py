@@ -13,7 +13,7 @@ from pageblock.mm.types import Migratetype, PageClass
 
 if not cython.compiled:
     from .constants import ALLOC, BUDDY, CLASS_MASK, C_HOLE, C_RESERVED, EVENT_WORDS, NR_RULES, ORDER_MASK
-    from .zone import ZoneState, zone_init
+    from .zone import ZoneState, ptr32, zone_init
     from .arguments import integer
     from .survey import find_head
 
@@ -151,6 +151,24 @@ class BareZone(ZoneState):
         """A byte for each pageblock that a request of this size can isolate."""
         window = 1 << max(self.max_order, self.pageblock_order)
         return np.zeros(((nr_pages + 3 * window) >> self.pageblock_order) + 1, np.uint8)
+
+    # ---- handles ----
+
+    def lend_handles(self, handles: Any) -> None:
+        """Let migration update a caller's handles, or UsageError if it cannot."""
+        if not isinstance(handles, np.ndarray) or handles.dtype != np.uint32 or handles.ndim != 1 or not len(handles):
+            raise UsageError("handles must be a one-dimensional numpy array of uint32, filled with 2^32-1 at first")
+        if not (handles.flags.c_contiguous and handles.flags.writeable and handles.flags.aligned):
+            raise UsageError("handles must be contiguous and writeable: they are updated in place; pass a copy")
+        self.handles_array = handles
+        self.handles = ptr32(handles)
+        self.nr_handles = len(handles)
+
+    def return_handles(self) -> None:
+        """Forget the caller's handles."""
+        self.nr_handles = 0
+        self.handles_array = np.zeros(1, np.uint32)
+        self.handles = ptr32(self.handles_array)
 
     # ---- events ----
 

@@ -402,10 +402,16 @@ class Zone(LoadedZone):
         undo_isolate_page_range(self, isolation_start(self, start), min(isolation_end(self, end), self.nr_frames), mt)
         self.finish()
 
-    def compact_memory(self) -> tuple[tuple[int, int], ...]:
-        """Compact the zone as /proc/sys/vm/compact_memory does; (source, target) pfns in the order they moved."""
+    def compact_memory(self, handles: Any = None) -> tuple[tuple[int, int], ...]:
+        """Compact the zone as /proc/sys/vm/compact_memory does; (source, target) pfns in the order they moved.
+
+        ``handles``: those of ``run``, kept up to date. Raises UsageError for a wrong array.
+        """
+        if handles is not None:
+            self.lend_handles(handles)
         self.begin(True)
         compact_zone(self)
+        self.return_handles()
         return contig_result(0, 0, self.finish(), self.base_pfn).base_moves()
 
     # ---- many operations at once ----
@@ -430,10 +436,6 @@ class Zone(LoadedZone):
         n = len(ops)
         if handles is None:
             handles = np.full(int(ops["handle"].max()) + 1 if n else 1, NO_PAGE, np.uint32)
-        elif not isinstance(handles, np.ndarray) or handles.dtype != np.uint32 or handles.ndim != 1 or not len(handles):
-            raise UsageError("handles must be a one-dimensional numpy array of uint32, filled with 2^32-1 at first")
-        elif not (handles.flags.c_contiguous and handles.flags.writeable and handles.flags.aligned):
-            raise UsageError("handles must be contiguous and writeable: run updates them in place; pass a copy")
         if n == 0:
             return np.zeros(0, np.int64)
         results = np.empty(n, np.int64)
@@ -443,19 +445,16 @@ class Zone(LoadedZone):
             else np.ascontiguousarray(ops).view(np.uint64)
         )
         saved = self.room_for_types(int(ops["nr"].max()))
+        self.lend_handles(handles)
         bad = operations_error(self, ptr64(words), n, len(handles), ptr8(FLAGS_THAT_FIT))
         if bad >= 0:
+            self.return_handles()
             raise UsageError(
                 f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, flags, handle and range"
             )
-        self.handles_array = handles
-        self.handles = ptr32(handles)
-        self.nr_handles = len(handles)
         self.begin(False)
         run_operations(self, ptr64(words), n, ptr64s(results), ptr8(saved))
-        self.nr_handles = 0
-        self.handles_array = np.zeros(1, np.uint32)
-        self.handles = ptr32(self.handles_array)
+        self.return_handles()
         self.finish()
         return results
 
