@@ -78,7 +78,7 @@ def test_without_kpageflags_free_memory_is_counted(tmp_path: Path, capsys: pytes
     assert bounds[512] == (50 + 2 * 1037, 50 + 2 * 1037)
     assert bounds[1024][0] == 1037
     code, out, _ = run(capsys, "doctor", "--from", str(tmp_path))
-    assert "run as root" in out
+    assert "as root" in out
 
 
 def cut(path: Path) -> None:

@@ -136,6 +136,8 @@ def infer(
     pcp: int = 0,
     cma_pages: int = 0,
     present: int | None = None,
+    managed: int | None = None,
+    batch: int = 0,
 ) -> Inferred:
     """Inference on a zone from pfn 0 whose pageblocks hold these words, repeated to fill them."""
     words = np.concatenate([np.resize(np.array(b, np.uint64), PPB) for b in blocks])
@@ -156,6 +158,8 @@ def infer(
         block_counts=counts,
         free_rows=rows,
         ram=None,
+        managed=managed,
+        pcp_batch=batch,
     )
     return infer_zone(runs, facts)
 
@@ -232,14 +236,58 @@ def test_more_zero_words_than_per_cpu_pages_stay_kernel_pages() -> None:
 def test_per_cpu_pages_are_remarked_with_their_number() -> None:
     got = infer([[ANON, 0], [ANON]], {U: 0, M: 2, R: 0}, pcp=9)
     (remark,) = [r for r in got.remarks if r.topic == "per-cpu pages"]
-    assert "counts 9 free pages" in remark.text
-    assert "1 per-cpu pages lie somewhere else" in remark.text
+    assert "of which zoneinfo counts 9; all are taken for per-cpu pages" in remark.text
+    assert "1 more are counted than words are 0" in remark.text
+
+
+def test_all_zero_words_are_per_cpu_pages_where_there_are_no_more_of_them() -> None:
+    got = infer([[FREE], [FREE, 0]], {U: 1, M: 1, R: 0}, pcp=8)
+    assert pages_of(got, PageClass.PCP) == 8
+    assert pages_of(got, PageClass.KERNEL) == 0
+
+
+def test_one_zero_word_more_than_per_cpu_pages_may_be_any_of_them() -> None:
+    got = infer([[FREE], [FREE, 0]], {U: 2, M: 0, R: 0}, pcp=7)
+    assert pages_of(got, PageClass.PCP) == 0
+
+
+def test_busy_lists_that_count_far_more_than_there_are_zero_words_prove_nothing() -> None:
+    blocks = [[PGTABLE, 0], [ANON]]
+    assert pages_of(infer(blocks, {U: 1, M: 1, R: 0}, pcp=12, batch=4), PageClass.PCP) == 8
+    assert pages_of(infer(blocks, {U: 1, M: 1, R: 0}, pcp=13, batch=4), PageClass.PCP) == 0
+
+
+def test_zero_words_that_are_not_managed_are_no_per_cpu_pages() -> None:
+    got = infer([[FREE], [FREE, 0]], {U: 2, M: 0, R: 0}, pcp=8, managed=PPB + 8)
+    assert pages_of(got, PageClass.PCP) == 0
+
+
+def test_doubt_about_zero_words_is_weighed_by_the_pageblocks_that_they_alone_block() -> None:
+    got = infer([[SLAB, 0], [0, FREE], [ANON]], {U: 2, M: 1, R: 0}, pcp=4)
+    (remark,) = [r for r in got.remarks if r.topic == "per-cpu pages"]
+    assert (remark.certain, remark.pageblocks, remark.zone) == (0.75, 1, "node 0 Normal")
 
 
 def test_memory_not_initialised_yet_is_neither_counted_nor_per_cpu() -> None:
     got = infer([[ANON, 0], [ANON], [0], [0]], {U: 0, M: 2, R: 0}, pcp=100)
     assert pages_of(got, PageClass.PCP) == PPB // 2
-    assert [r.topic for r in got.remarks if "32 pages" in r.text] == ["lazy memory"]
+    assert [r.topic for r in got.remarks if "32 pages" in r.text] == ["not initialised"]
+
+
+def test_memory_not_initialised_yet_is_a_hole_with_its_spans_kept() -> None:
+    got = infer([[ANON, 0], [ANON], [0], [0]], {U: 0, M: 2, R: 0}, pcp=8)
+    assert got.uninitialised == ((2 * PPB, 4 * PPB),)
+    assert pages_of(got, PageClass.HOLE) == 2 * PPB
+
+
+def test_without_pagetypeinfo_unmanaged_zero_words_are_not_initialised() -> None:
+    got = infer([[ANON], [ANON], [0], [0]], managed=2 * PPB)
+    assert got.uninitialised == ((2 * PPB, 4 * PPB),)
+
+
+def test_managed_zero_words_are_initialised_whatever_pagetypeinfo_counts() -> None:
+    got = infer([[ANON], [ANON], [0], [0]], {U: 0, M: 2, R: 0}, managed=4 * PPB)
+    assert got.uninitialised == ()
 
 
 def test_types_are_always_remarked_as_inferred() -> None:

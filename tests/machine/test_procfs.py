@@ -114,6 +114,88 @@ def test_malformed_buddyinfo_is_refused(text: str) -> None:
         procfs.parse_buddyinfo(text, "buddyinfo")
 
 
+HUGE = "99999999999999999999999"
+
+
+@pytest.mark.parametrize("bad", ["-1", HUGE, "1_000", "٣", "4503599627370497"])
+def test_a_count_that_no_machine_has_is_refused_in_buddyinfo(bad: str) -> None:
+    with pytest.raises(InputError, match="buddyinfo, line 2: "):
+        procfs.parse_buddyinfo(f"Node 0, zone A 1 2\nNode 0, zone B 1 {bad}\n", "buddyinfo")
+
+
+def test_a_refused_number_is_named_with_its_bounds() -> None:
+    with pytest.raises(InputError, match="numbers from 0 to 4503599627370496, not -1, got"):
+        procfs.parse_buddyinfo("Node 0, zone A -1\n", "buddyinfo")
+
+
+def test_free_blocks_that_together_exceed_any_machine_are_refused() -> None:
+    with pytest.raises(InputError, match=r"line 1: expected at most 4503599627370496 free pages, not 4503599627370498"):
+        procfs.parse_buddyinfo("Node 0, zone A 0 2251799813685249\n", "buddyinfo")
+
+
+@pytest.mark.parametrize("columns", [0, 28])
+def test_more_orders_than_any_kernel_has_are_refused(columns: int) -> None:
+    with pytest.raises(InputError, match="line 1"):
+        procfs.parse_buddyinfo("Node 0, zone A " + " 0" * columns + "\n", "buddyinfo")
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("Page block order: 9", "Page block order: -1"),
+        ("Page block order: 9", "Page block order: 2000000000000"),
+        ("Page block order: 9\nPages per block:  512\n", "Page block order: 27\n"),
+        ("Pages per block:  512", "Pages per block:  500"),
+        ("Pages per block:  512", f"Pages per block:  {HUGE}"),
+        ("1329 ", "-5 "),
+        ("1329 ", f"{HUGE} "),
+        (">100000 ", ">-1 "),
+        (">100000 ", ">>100000 "),
+    ],
+)
+def test_a_number_that_no_machine_has_is_refused_in_pagetypeinfo(good: str, bad: str) -> None:
+    with pytest.raises(InputError, match=r"pagetypeinfo, line \d+: "):
+        procfs.parse_pagetypeinfo(PAGETYPEINFO_61.replace(good, bad), "pagetypeinfo")
+
+
+def test_pages_per_block_alone_give_the_pageblock_order() -> None:
+    info = procfs.parse_pagetypeinfo(PAGETYPEINFO_61.replace("Page block order: 9\n", ""), "pagetypeinfo")
+    assert info.pageblock_order == 9
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("start_pfn:           1048576", f"start_pfn: {HUGE}"),
+        ("start_pfn:           1048576", "start_pfn: -4096"),
+        ("count: 10179", "count: -7"),
+        ("present  786000", "present  -1"),
+        ("spanned  786432", f"spanned  {HUGE}"),
+        ("protection: (0, 7, 9)", "protection: (0, -7, 9)"),
+        ("nr_free_cma  17", "nr_free_cma  -17"),
+        ("pages free     413015", "pages free     -1"),
+    ],
+)
+def test_a_number_that_no_machine_has_is_refused_in_zoneinfo(good: str, bad: str) -> None:
+    with pytest.raises(InputError, match=r"zoneinfo, line \d+: "):
+        procfs.parse_zoneinfo(ZONEINFO_61.replace(good, bad), "zoneinfo")
+
+
+def test_a_counter_below_zero_that_the_kernel_printed_unsigned_counts_as_zero() -> None:
+    assert procfs.parse_vmstat("nr_zspages 18446744073709551615\n", "vmstat") == {"nr_zspages": 0}
+
+
+@pytest.mark.parametrize("text", ["MemTotal: -1 kB\n", f"MemTotal: {HUGE} kB\n"])
+def test_a_number_that_no_machine_has_is_refused_in_meminfo(text: str) -> None:
+    with pytest.raises(InputError, match="meminfo, line 1: "):
+        procfs.parse_meminfo(text, "meminfo")
+
+
+def test_an_address_of_more_than_64_bits_is_refused_in_iomem() -> None:
+    with pytest.raises(InputError, match="iomem, line 1: "):
+        procfs.parse_iomem(f"0-{'f' * 17} : System RAM\n", "iomem")
+
+
 def test_an_error_names_file_line_text_and_remedy() -> None:
     with pytest.raises(InputError) as caught:
         procfs.parse_buddyinfo("Node 0, zone A 1 2\nNode 0, zone B 1 ?\n", "dump/buddyinfo.zst")

@@ -272,6 +272,7 @@ def test_overlapping_zones_are_both_covered(folder: Path) -> None:
     outer = TEXT["zoneinfo"].replace("present 1536", "present 1024")
     (folder / "zoneinfo").write_text(outer + inner)
     (folder / "pagetypeinfo").unlink()
+    (folder / "buddyinfo").unlink()
     snapshot = read_machine(folder)
     assert snapshot.runs is not None
     zones = snapshot.runs["zone"].to_numpy()

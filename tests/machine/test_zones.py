@@ -1,5 +1,7 @@
 """A snapshot becomes zones of the model with the same pages, free lists and watermarks."""
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,7 @@ class FakeZone:
     def __init__(self, *args: Any, **keywords: Any) -> None:
         self.made = (args, keywords)
         self.calls: dict[str, Any] = {}
+        self.geometry = SimpleNamespace(pageblock_order=9)
 
     def load_pageblocks(self, types: Any) -> None:
         self.calls["types"] = types.tolist()
@@ -63,6 +66,9 @@ class FakeZone:
 
     def load_free(self, *columns: Any) -> None:
         self.calls["free"] = [c.tolist() for c in columns]
+
+    def load_pcp(self, pindex: int, pfns: list[int]) -> None:
+        self.calls.setdefault("pcp", {})[pindex] = pfns
 
     def set_watermarks(self, *marks: int, lowmem_reserve: int) -> None:
         self.calls["marks"] = (*marks, lowmem_reserve)
@@ -87,7 +93,15 @@ def test_the_zone_has_the_snapshots_geometry(fake: FakeZone) -> None:
         "page_size": 4096,
         "populate": False,
         "name": "node 0 Normal",
+        "zone_movable": False,
     }
+
+
+def test_a_zone_named_movable_is_zone_movable() -> None:
+    shot = snapshot(table())
+    (zone,) = zones.snapshot_zones(replace(shot, zones=(replace(shot.zones[0], name="Movable"),)), "6.1")
+    # slab in ZONE_MOVABLE does not refuse isolation
+    assert zone.start_isolate_page_range(1024, 1536) == (1024,)
 
 
 def test_free_runs_become_single_blocks(fake: FakeZone) -> None:
@@ -96,11 +110,21 @@ def test_free_runs_become_single_blocks(fake: FakeZone) -> None:
 
 def test_allocated_runs_are_loaded_and_holes_are_not(fake: FakeZone) -> None:
     start, pages, classes, order, flags = fake.calls["pages"]
-    assert start == [1024, 1539, 4096]
-    assert pages == [512, 1, 1024]
-    assert classes == [PageClass.SLAB, PageClass.PCP, PageClass.FILE]
-    assert order == [1, 0, 0]
-    assert flags == [PageFlag.COMPOUND, 0, PageFlag.CLEAN]
+    assert start == [1024, 4096]
+    assert pages == [512, 1024]
+    assert classes == [PageClass.SLAB, PageClass.FILE]
+    assert order == [1, 0]
+    assert flags == [PageFlag.COMPOUND, PageFlag.CLEAN]
+
+
+def test_per_cpu_pages_go_onto_the_lists_of_their_types(fake: FakeZone) -> None:
+    assert fake.calls["pcp"] == {1: [1539]}
+
+
+def test_per_cpu_pages_count_as_free_in_the_zones_survey() -> None:
+    (zone,) = zones.snapshot_zones(snapshot(table()), "6.1")
+    assert zone.nr_pcp_pages == 1
+    assert zone.survey(1536, 4, 1)[0, :4].tolist() == [4, 0, 0, 0]
 
 
 def test_types_and_watermarks_are_loaded(fake: FakeZone) -> None:

@@ -6,26 +6,31 @@ from pageblock import Migratetype, PageClass, PageFlag, Zone
 
 U, M, R, H, C, ISO = Migratetype
 
-_TYPES = {"U": U, "M": M, "R": R, "H": H, "C": C}
-#: What a letter draws: class, and whether it is one compound page above order 0.
+_TYPES = {"U": U, "M": M, "R": R, "H": H, "C": C, "I": ISO}
+#: What a letter draws: class, whether it is one compound page above order 0, and flags.
 _CLASSES = {
-    "k": (PageClass.KERNEL, False),
-    "s": (PageClass.SLAB, True),
-    "a": (PageClass.ANON, False),
-    "i": (PageClass.FILE, False),
-    "d": (PageClass.MOVABLE_OPS, True),
-    "t": (PageClass.THP, True),
-    "g": (PageClass.HUGETLB, True),
-    "r": (PageClass.RESERVED, False),
+    "k": (PageClass.KERNEL, False, 0),
+    "s": (PageClass.SLAB, True, 0),
+    "a": (PageClass.ANON, False, 0),
+    "A": (PageClass.ANON, False, PageFlag.PINNED),
+    "i": (PageClass.FILE, False, 0),
+    "I": (PageClass.FILE, False, PageFlag.PINNED),
+    "c": (PageClass.FILE, False, PageFlag.CLEAN),
+    "C": (PageClass.FILE, False, PageFlag.CLEAN | PageFlag.PINNED),
+    "d": (PageClass.MOVABLE_OPS, True, 0),
+    "t": (PageClass.THP, True, 0),
+    "g": (PageClass.HUGETLB, True, 0),
+    "r": (PageClass.RESERVED, False, 0),
 }
 
 
 def zone_of(release: str, *blocks: str, max_order: int = 5, pageblock_order: int = 4) -> Zone:
     """A zone of pageblocks of 16 pages, at most two to a free page, as drawn.
 
-    A block is its type and its pages, ascending: ``"M: f3 k a*7"`` is a MOVABLE pageblock with a free page of order 3, a kernel
-    page and seven anonymous ones. ``f2@U``: free on the list of another type. ``.``: outside the zone, at its start or end.
-    What a page covers beyond its pageblock is left out of the next one. Free pages are listed ascending.
+    A block is its type and its pages, ascending: ``"M: f3 k a*7"`` is a MOVABLE pageblock with a free page of order 3, a
+    kernel page and seven anonymous ones; capital letters are pinned. ``f2@U``: free on the list of another type. ``.``:
+    outside the zone, at its start or end. What a page covers beyond its pageblock is left out of the next one. Free pages
+    are listed ascending.
     """
     size = 1 << pageblock_order
     pages: list[tuple[int, str, int, Migratetype]] = []
@@ -47,11 +52,11 @@ def zone_of(release: str, *blocks: str, max_order: int = 5, pageblock_order: int
                 at += 1 << order
         assert at >= (number + 1) * size, f"{block!r} draws {at - number * size} of {size} pages"
     zone = Zone(last - first, release, first, max_order, pageblock_order, populate=False)
-    zone.load_pageblocks([_TYPES[block[0]] for block in blocks])
+    zone.load_pageblocks([_TYPES[block[0]] for block in blocks[first // size : (last - 1) // size + 1]])
     for at, letter, order, _ in pages:
         if letter != "f":
-            page_class, compound = _CLASSES[letter]
-            flags = PageFlag.COMPOUND if compound and order else 0
+            page_class, compound, flags = _CLASSES[letter]
+            flags |= PageFlag.COMPOUND if compound and order else 0
             zone.load_pages([at], [1 << order], [page_class], [order], [flags])
     free = [(at, order, listed) for at, letter, order, listed in pages if letter == "f"]
     if free:

@@ -27,11 +27,42 @@ def left_by(zone: Zone, migratetype: Migratetype = U, order: int = 0, atomic: bo
 
 
 @BOTH
-def test_the_lowmem_reserve_is_added_to_the_mark(release: str) -> None:
-    """free_pages <= min + z->lowmem_reserve[highest_zoneidx] refuses."""
+def test_the_lowmem_reserve_and_the_boost_are_added_to_the_mark(release: str) -> None:
+    """free_pages <= min + z->lowmem_reserve[highest_zoneidx] refuses; min_wmark_pages has the boost in it."""
     zone = Zone(1024, release)
+    zone.set_watermarks(100, 100, 100)
+    assert left_by(zone.copy()) == 100
     zone.set_watermarks(100, 100, 100, lowmem_reserve=50)
-    assert left_by(zone) == 150
+    assert left_by(zone.copy()) == 150
+    zone.set_watermarks(100, 100, 100, boost=30)
+    assert left_by(zone.copy()) == 130
+
+
+def test_a_boost_holds_from_the_next_request_on() -> None:
+    """Of 4 times 8 free pages the first fallback boosts to 16, the second, after 8 allocations, to 32; the tenth fails."""
+    zone = zone_of("6.1", *["M: f3 k3"] * 4)
+    zone.set_watermarks(0, 0, 100, boost_factor=15000)
+    assert left_by(zone) == 32 - 9
+
+
+@BOTH
+def test_watermarks_see_a_counter_that_lags_up_to_the_threshold(release: str) -> None:
+    """__mod_zone_page_state: what exceeds the threshold, in either direction, is added at once, all of it.
+
+    From 64 the counter goes to 59, 54 and so on to 14, and to 9, when as many are free.
+    """
+    zone = zone_of(release, *["U: f4"] * 4)
+    zone.set_watermarks(10, 10, 10)
+    zone.set_stat_threshold(4)
+    assert left_by(zone) == 9
+
+
+@BOTH
+def test_the_balance_with_cma_sees_lagging_counters(release: str) -> None:
+    """2 * 16 > 32 is false until 5 pages are told at once; 2 * 16 > 27 is true until another 5 are: 2 * 11 > 22 is not."""
+    zone = zone_of(release, "M: f4", "C: f4")
+    zone.set_stat_threshold(4)
+    assert [zone.alloc(0, M) for _ in range(11)] == [0, 1, 2, 3, 4, 16, 17, 18, 19, 20, 5]
 
 
 @BOTH

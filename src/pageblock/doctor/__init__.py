@@ -2,13 +2,15 @@
 
 from .report import Blocker, Bound, CheapRange, Report, Row, ZoneMap, diagnose
 from .sizes import default_sizes, parse_size, size_name
-from .verdict import BLOCKED, FREE, HOLE, MOVABLE, Verdicts, judge
+from .survey import ZoneSurvey
+from .verdict import BLOCKED, FREE, HOLE, MOVABLE, UNINITIALISED, Verdicts, judge
 
 __all__ = [
     "BLOCKED",
     "FREE",
     "HOLE",
     "MOVABLE",
+    "UNINITIALISED",
     "Blocker",
     "Bound",
     "CheapRange",
@@ -16,6 +18,7 @@ __all__ = [
     "Row",
     "Verdicts",
     "ZoneMap",
+    "ZoneSurvey",
     "default_sizes",
     "diagnose",
     "judge",

@@ -9,10 +9,23 @@ import numpy as np
 from ..errors import InputError
 from ..machine import Remark, Snapshot, ZoneInfo
 from ..machine.zones import snapshot_zones
-from ..mm import Zone
+from ..mm import constants as k
 from ..mm import release as find_release
-from .sizes import default_sizes
-from .verdict import BLOCKED, CMA_BLOCK, FREE, HOLE, MOVABLE, NO_PFN, REASONS, Verdicts, judge
+from .kernel import rules_remark
+from .sizes import default_sizes, size_name
+from .survey import ZoneSurvey
+from .targets import WHOLE
+from .verdict import (
+    BLOCKED,
+    CMA_BLOCK,
+    FREE,
+    LETTERS,
+    MOVABLE,
+    REASONS,
+    UNINITIALISED,
+    Verdicts,
+    judge,
+)
 
 __all__ = ["Blocker", "Bound", "CheapRange", "Report", "Row", "ZoneMap", "diagnose"]
 
@@ -23,6 +36,9 @@ DEFAULT_RELEASES = ("5.15", "seed", "6.1")
 
 #: Largest number of cells of a zone's map.
 MAP_CELLS = 128
+
+#: Most ranges of one size that are judged: a range takes about 50 bytes while its row is made.
+MAX_RANGES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,10 @@ class Blocker:
 
 @dataclass(frozen=True)
 class Row:
-    """Verdicts of one size under one release, all zones together. Costs in pages, None where nothing is movable."""
+    """Verdicts of one size under one release, all zones together. Costs in pages, None where nothing is movable.
+
+    ``ranges`` are free, movable or blocked; those with memory not initialised yet are ``uninitialised`` and count apart.
+    """
 
     release: str
     nr_pages: int
@@ -61,6 +80,7 @@ class Row:
     free: int
     movable: int
     blocked: int
+    uninitialised: int
     least: int | None
     median: int | None
     total: int
@@ -91,7 +111,10 @@ class ZoneMap:
 
 @dataclass(frozen=True)
 class Report:
-    """The doctor's answer. ``confidence`` is the least certain of the remarks that could change a verdict."""
+    """The doctor's answer. ``rules``: what to say of the releases judged, None where the kernel's own is among them.
+
+    ``pageblocks``: those with memory that can be judged; ``live``: of the running kernel.
+    """
 
     source: str
     kernel: str | None
@@ -105,14 +128,22 @@ class Report:
     maps: tuple[ZoneMap, ...]
     remarks: tuple[Remark, ...]
     missing: tuple[str, ...]
+    rules: str | None
+    pageblocks: int
+    live: bool
     seconds_read: float
     seconds_judged: float = field(compare=False)
 
     @property
     def confidence(self) -> float | None:
-        """Share of certainty, 0 to 1; None where nothing was judged."""
-        known = [remark.certain for remark in self.remarks if remark.certain is not None]
-        return min(known) if known and self.rows else None
+        """Share of the pageblocks whose verdict the remarks leave certain, 0 to 1; None where nothing was judged.
+
+        A remark takes away the pageblocks that it could change, times its uncertainty.
+        """
+        if not self.rows or not self.pageblocks:
+            return None
+        doubt = sum(r.pageblocks * (1 - r.certain) for r in self.remarks if r.certain is not None)
+        return max(0.0, 1 - doubt / self.pageblocks)
 
 
 def choose_zones(snapshot: Snapshot, wanted: Sequence[str]) -> list[int]:
@@ -167,7 +198,8 @@ def diagnose(
     """Judge every aligned range of each size (pages, powers of two) under each release.
 
     Raises:
-        InputError: an unknown zone. ReleaseError: an unknown release.
+        InputError: an unknown zone, or a size so small that too many ranges would be judged.
+        ReleaseError: an unknown release.
     """
     began = time.perf_counter()
     for name in releases:
@@ -180,19 +212,20 @@ def diagnose(
     if snapshot.runs is None:
         bounds = [bound(snapshot, chosen, size) for size in wanted]
     else:
-        # the state does not depend on the release; 5.15 takes every geometry
-        models = snapshot_zones(snapshot, OLD_RULE)
+        refuse_small_sizes(snapshot, chosen, wanted)
+        surveys = survey_zones(snapshot, chosen)
         for size in wanted:
             old: int | None = None
             for name in dict.fromkeys((OLD_RULE, *releases)):
-                verdicts = [judge(models[i], name, size, free_targets(snapshot, i)) for i in chosen]
+                verdicts = [judge(surveys[i], name, size, free_targets(snapshot, i)) for i in chosen]
                 had = sum(v.had for v in verdicts)
                 if name == OLD_RULE:
                     old = had
                 if name in releases:
                     more = had - old if old is not None and name != OLD_RULE else None
-                    rows.append(summarize(name, size, verdicts, [models[i] for i in chosen], more))
-        maps = [draw_map(models[i], releases[-1]) for i in chosen]
+                    rows.append(summarize(name, size, verdicts, [surveys[i] for i in chosen], more))
+        maps = [draw_map(surveys[i], releases[-1]) for i in chosen]
+    labels = {snapshot.zones[i].label for i in chosen}
     return Report(
         source=snapshot.source,
         kernel=snapshot.kernel,
@@ -204,32 +237,68 @@ def diagnose(
         rows=tuple(rows),
         bounds=tuple(bounds),
         maps=tuple(maps),
-        remarks=snapshot.remarks,
+        remarks=tuple(remark for remark in snapshot.remarks if remark.zone is None or remark.zone in labels),
         missing=snapshot.missing,
+        rules=rules_remark(snapshot.kernel, releases) if rows else None,
+        pageblocks=sum(ready_pages(snapshot.zones[i]) for i in chosen) >> snapshot.pageblock_order,
+        live=snapshot.live,
         seconds_read=snapshot.seconds_read,
         seconds_judged=time.perf_counter() - began,
     )
 
 
+def refuse_small_sizes(snapshot: Snapshot, chosen: Sequence[int], sizes: Sequence[int]) -> None:
+    """Raise InputError for sizes of which the zones hold more than ``MAX_RANGES`` ranges."""
+    pages = sum(snapshot.zones[i].spanned for i in chosen)
+    for nr_pages in sizes:
+        if pages // nr_pages > MAX_RANGES:
+            least = size_name(1 << ((pages - 1) // MAX_RANGES).bit_length(), snapshot.page_size).replace(" ", "")
+            raise InputError(
+                f"size {size_name(nr_pages, snapshot.page_size)}: {pages // nr_pages:,} ranges to judge, more than "
+                f"{MAX_RANGES:,}; choose {least} or more, or one zone with --zone"
+            )
+
+
+def ready_pages(zone: ZoneInfo) -> int:
+    """Pages that the zone has and has initialised."""
+    return max(0, zone.present - sum(end - start for start, end in zone.uninitialised))
+
+
+def survey_zones(snapshot: Snapshot, chosen: Sequence[int]) -> dict[int, ZoneSurvey]:
+    """One survey a zone, for every size and release: the state depends on neither, and 5.15 takes every geometry."""
+    models = snapshot_zones(snapshot, OLD_RULE)
+    found: dict[int, ZoneSurvey] = {}
+    for i in chosen:
+        huge = False
+        if snapshot.runs is not None:
+            mine = snapshot.runs["zone"].to_numpy() == i
+            huge = bool(np.isin(snapshot.runs["class"].to_numpy()[mine], WHOLE).any())
+        found[i] = ZoneSurvey(models[i], snapshot.zones[i].uninitialised, may_hold_huge=huge)
+    return found
+
+
 def summarize(
-    release: str, nr_pages: int, verdicts: Sequence[Verdicts], models: Sequence[Zone], more: int | None
+    release: str, nr_pages: int, verdicts: Sequence[Verdicts], surveys: Sequence[ZoneSurvey], more: int | None
 ) -> Row:
     """One row from the zones' verdicts."""
     costs = np.concatenate([v.cost[v.verdict == MOVABLE] for v in verdicts] or [np.zeros(0, np.int64)])
-    hole = sum(v.count(HOLE) for v in verdicts)
+    free, movable, blocked, uninitialised = (
+        sum(v.count(verdict) for v in verdicts) for verdict in (FREE, MOVABLE, BLOCKED, UNINITIALISED)
+    )
     return Row(
         release=release,
         nr_pages=nr_pages,
-        ranges=sum(len(v.verdict) for v in verdicts) - hole,
-        free=sum(v.count(FREE) for v in verdicts),
-        movable=sum(v.count(MOVABLE) for v in verdicts),
-        blocked=sum(v.count(BLOCKED) for v in verdicts),
+        ranges=free + movable + blocked,
+        free=free,
+        movable=movable,
+        blocked=blocked,
+        uninitialised=uninitialised,
         least=int(costs.min()) if len(costs) else None,
         median=int(np.median(costs)) if len(costs) else None,
-        total=int(costs.sum()),
+        total=int(costs.sum(dtype=np.int64)),
         more_than_old_rule=more,
         cheapest=cheapest(verdicts, 5),
-        blockers=blockers(verdicts, models),
+        blockers=blockers(verdicts, surveys),
         zones=tuple(verdicts),
     )
 
@@ -238,51 +307,67 @@ def cheapest(verdicts: Sequence[Verdicts], count: int) -> tuple[CheapRange, ...]
     """The ranges that cost least, free ones first, then by cost, by clean pages dropped, by pfn."""
     found: list[CheapRange] = []
     for v in verdicts:
-        had = np.flatnonzero((v.verdict == FREE) | (v.verdict == MOVABLE))
-        best = had[np.lexsort((v.start_pfn[had], v.dropped[had], v.cost[had]))[:count]]
-        found += [CheapRange(v.zone, int(v.start_pfn[i]), v.nr_pages, int(v.cost[i]), int(v.dropped[i])) for i in best]
+        best = np.flatnonzero(v.verdict == FREE)[:count]
+        if len(best) < count:
+            movable = np.flatnonzero(v.verdict == MOVABLE)
+            if len(movable) > count:
+                dearest = np.partition(v.cost[movable], count)[count]
+                movable = movable[v.cost[movable] <= dearest]
+            movable = movable[np.lexsort((movable, v.dropped[movable], v.cost[movable]))]
+            best = np.append(best, movable[: count - len(best)])
+        for i in best.tolist():
+            start = v.first_pfn + i * v.nr_pages
+            found.append(CheapRange(v.zone, start, v.nr_pages, int(v.cost[i]), int(v.dropped[i])))
     return tuple(sorted(found, key=lambda r: (r.cost, r.dropped, r.start_pfn))[:count])
 
 
-def blockers(verdicts: Sequence[Verdicts], models: Sequence[Zone]) -> tuple[Blocker, ...]:
+def blockers(verdicts: Sequence[Verdicts], surveys: Sequence[ZoneSurvey]) -> tuple[Blocker, ...]:
     """What blocks the blocked ranges, the most frequent first."""
+    blocked = [np.flatnonzero(v.verdict == BLOCKED) for v in verdicts]
+    reasons = [v.reasons[index] for v, index in zip(verdicts, blocked, strict=True)]
+    seen = 0
+    for sets in reasons:
+        seen |= int(np.bitwise_or.reduce(sets)) if len(sets) else 0
     found: list[Blocker] = []
     for bit, words in REASONS.items():
+        if not seen >> bit & 1:
+            continue
         ranges = alone = by_one = 0
         example: int | None = None
         example_alone: tuple[int, int] | None = None
-        for v, zone in zip(verdicts, models, strict=True):
-            blocked = v.verdict == BLOCKED
-            has = blocked & (v.reasons >> np.uint32(bit) & 1 > 0)
-            only = blocked & (v.reasons == 1 << bit)
-            single = only & (v.nr_blockers == 1)
+        for v, survey, index, sets in zip(verdicts, surveys, blocked, reasons, strict=True):
+            has = sets & np.uint32(1 << bit) > 0
+            only = sets == 1 << bit
+            single = only & (v.nr_blockers[index] == 1)
             ranges += int(has.sum())
             alone += int(only.sum())
             by_one += int(single.sum())
             if example_alone is None and single.any():
-                i = int(np.argmax(single))
-                example_alone = (int(v.start_pfn[i]), int(v.start_pfn[i]) + v.nr_pages)
-                example = int(v.blocker_pfn[i])
+                i = int(index[np.argmax(single)])
+                start = v.first_pfn + i * v.nr_pages
+                example_alone = (start, start + v.nr_pages)
+                example = v.origin + int(v.blocker_at[i])
             if example is None and has.any():
-                example = example_pfn(zone, v, bit, int(np.argmax(only if only.any() else has)))
-        if ranges and example is not None:
+                example = example_pfn(survey, v, bit, int(index[np.argmax(only if only.any() else has)]))
+        if example is not None:
             found.append(Blocker(words, ranges, alone, by_one, example, example_alone))
     return tuple(sorted(found, key=lambda b: (-b.ranges, b.reason)))
 
 
-def example_pfn(zone: Zone, v: Verdicts, bit: int, index: int) -> int:
+def example_pfn(survey: ZoneSurvey, v: Verdicts, bit: int, index: int) -> int:
     """First pfn in the way of one range for one reason: of that page class, or what the verdict names."""
-    start = int(v.start_pfn[index])
+    start = v.first_pfn + index * v.nr_pages
     if bit < CMA_BLOCK:
         # the rule may look beyond the range, to the end of its max order window
-        window = max(1 << zone.geometry.max_order, 1 << zone.geometry.pageblock_order, v.nr_pages)
-        start = max(start // window * window, zone.start_pfn)
-        stretch = zone.survey(start, 1, min(window, zone.end_pfn - start))
-        hits = np.flatnonzero(stretch[:, 5] >> np.uint32(bit) & 1)
-        if len(hits):
-            return start + int(hits[0])
-    known = v.blocker_pfn[index]
-    return start if known == NO_PFN else int(known)
+        window = max(survey.window, v.nr_pages)
+        begin = start // window * window
+        found = survey.first_of_class(bit, start, start + v.nr_pages)
+        if found is None:
+            found = survey.first_of_class(bit, begin, begin + window)
+        if found is not None:
+            return found
+    known = int(v.blocker_at[index])
+    return start if known == k.NONE else v.origin + known
 
 
 def bound(snapshot: Snapshot, chosen: Sequence[int], nr_pages: int) -> Bound:
@@ -298,15 +383,17 @@ def bound(snapshot: Snapshot, chosen: Sequence[int], nr_pages: int) -> Bound:
     return Bound(nr_pages, least, most)
 
 
-def draw_map(zone: Zone, release: str) -> ZoneMap:
+def draw_map(survey: ZoneSurvey, release: str) -> ZoneMap:
     """The zone in cells of a power of two of pageblocks, each the verdict of the range that it stands for.
 
-    ``F`` free, ``c`` cheap (at most a quarter of its pages move), ``m`` movable, ``b`` blocked, ``-`` no memory.
+    ``F`` free, ``c`` cheap (at most a quarter of its pages move), ``m`` movable, ``b`` blocked, ``u`` not initialised yet,
+    ``-`` no memory.
     """
-    cell = 1 << zone.geometry.pageblock_order
+    zone = survey.zone
+    cell = survey.block
     while zone.geometry.nr_pages // cell > MAP_CELLS:
         cell *= 2
-    v = judge(zone, release, cell)
-    letters = np.array(list("Fmb-"))[v.verdict]
-    letters[(v.verdict == MOVABLE) & (v.cost * 4 <= cell)] = "c"
-    return ZoneMap(zone.name, cell, release, "".join(letters.tolist()))
+    v = judge(survey, release, cell)
+    letters = LETTERS[v.verdict]
+    letters[(v.verdict == MOVABLE) & (v.cost * 4 <= cell)] = ord("c")
+    return ZoneMap(zone.name, cell, release, letters.tobytes().decode())

@@ -6,6 +6,9 @@ from ..errors import InputError
 
 __all__ = ["default_sizes", "parse_size", "size_name"]
 
+#: Bytes that 52 bits of physical address reach.
+MOST = 1 << 52
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -13,11 +16,13 @@ def parse_size(text: str, page_size: int) -> int:
     """Pages of a size such as ``2M``, ``64MiB``, ``1GiB`` or ``4096`` (bytes).
 
     Raises:
-        InputError: no size, or not a power-of-two multiple of the page.
+        InputError: no size, more than 4 PiB, or not a power-of-two multiple of the page.
     """
-    match = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)(?:iB|B)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*([0-9]+)\s*([KMGT]?)(?:iB|B)?\s*", text, re.IGNORECASE | re.ASCII)
     if match is None:
-        raise InputError(f"size {text!r} is not a size: write for example 2M, 64MiB or 1GiB")
+        raise InputError(f"size {text[:80]!r} is not a size: write for example 2M, 64MiB or 1GiB")
+    if len(match[1]) > len(str(MOST)) or int(match[1]) * _UNITS[match[2].upper()] > MOST:
+        raise InputError(f"size {text[:80]!r} is more than any machine has: choose at most {MOST >> 40}T")
     size = int(match[1]) * _UNITS[match[2].upper()]
     pages, rest = divmod(size, page_size)
     if rest or pages < 1 or pages & (pages - 1):

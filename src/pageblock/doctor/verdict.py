@@ -1,10 +1,9 @@
 """What alloc_contig_range(MOVABLE) would answer for every aligned range of one size.
 
-Computed from one survey of the zone (``Zone.survey``) and prefix sums over it; which pageblocks a request
-isolates, and where unmovable pages are looked for, is asked of the release's rules.
+Computed from one survey of the zone (``ZoneSurvey``); which pageblocks a request isolates, and where unmovable
+pages are looked for, is asked of the release's rules.
 """
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +11,35 @@ import numpy.typing as npt
 
 from ..mm import Migratetype, PageClass, Zone, release
 from ..mm import constants as k
+from .survey import Held, ZoneSurvey
+from .targets import lacks_large_target
 
-__all__ = ["BLOCKED", "FREE", "HOLE", "MOVABLE", "NO_PFN", "REASONS", "Verdicts", "judge"]
+__all__ = [
+    "BLOCKED",
+    "FREE",
+    "HOLE",
+    "LETTERS",
+    "MOVABLE",
+    "NO_PFN",
+    "REASONS",
+    "UNINITIALISED",
+    "Verdicts",
+    "judge",
+]
 
-FREE, MOVABLE, BLOCKED, HOLE = 0, 1, 2, 3
+FREE, MOVABLE, BLOCKED, HOLE, UNINITIALISED = 0, 1, 2, 3, 4
+
+#: A letter for each verdict, as in maps and JSON.
+LETTERS = np.frombuffer(b"Fmb-u", np.uint8)
 
 #: In ``blocker_pfn``: no page.
 NO_PFN = np.uint64((1 << 64) - 1)
 
 #: Bits of ``reasons`` beyond those of the page classes, with their words.
-CMA_BLOCK, ISOLATED_BLOCK, NOT_MIGRATABLE, NO_TARGET = 16, 17, 18, 19
+CMA_BLOCK, ISOLATED_BLOCK, NOT_MIGRATABLE, NO_TARGET, ZONE_EDGE, STRADDLES, MAY_LAND_INSIDE, FREE_STRADDLES = range(
+    16, 24
+)
+NO_LARGE_TARGET = 24
 REASONS: dict[int, str] = {
     PageClass.KERNEL: "kernel pages (drivers, stacks, vmalloc)",
     PageClass.SLAB: "kernel objects (slab)",
@@ -36,30 +54,44 @@ REASONS: dict[int, str] = {
     ISOLATED_BLOCK: "pageblock isolated already",
     NOT_MIGRATABLE: "pages that pass isolation and cannot migrate (pinned, gigantic, cut by the range's start)",
     NO_TARGET: "no free page to migrate to",
+    ZONE_EDGE: "pageblock that reaches out of the zone (refused since 6.10)",
+    STRADDLES: "compound page across the boundary (refused since 6.10)",
+    MAY_LAND_INSIDE: "pages may migrate into the range itself: its pageblock reaches out of the zone",
+    FREE_STRADDLES: "free page across the boundary",
+    NO_LARGE_TARGET: "no free block of its size for a huge page, which never splits",
 }
-
-_Words = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Verdicts:
     """Verdicts of one zone, release and size; arrays with one entry a range, ascending.
 
-    ``start_pfn`` uint64; ``verdict`` FREE, MOVABLE, BLOCKED or HOLE; ``cost`` pages to migrate; ``dropped`` clean file
+    ``verdict`` FREE, MOVABLE, BLOCKED, HOLE or UNINITIALISED; ``cost`` pages to migrate; ``dropped`` clean file
     pages that would be dropped; ``reasons`` bit set, see ``REASONS``; ``nr_blockers`` pages that isolation refuses (0
-    where something else blocks); ``blocker_pfn`` the first thing in the way.
+    where something else blocks); ``blocker_at`` the first thing in the way, counted from ``origin`` (2^32-1: none).
     """
 
     zone: str
     release: str
     nr_pages: int
-    start_pfn: npt.NDArray[np.uint64]
+    first_pfn: int
     verdict: npt.NDArray[np.uint8]
-    cost: _Words
-    dropped: _Words
+    cost: npt.NDArray[np.int64] | npt.NDArray[np.uint32]
+    dropped: npt.NDArray[np.int64] | npt.NDArray[np.uint32]
     reasons: npt.NDArray[np.uint32]
-    nr_blockers: _Words
-    blocker_pfn: npt.NDArray[np.uint64]
+    nr_blockers: npt.NDArray[np.int64] | npt.NDArray[np.uint32]
+    blocker_at: npt.NDArray[np.uint32]
+    origin: int
+
+    @property
+    def start_pfn(self) -> npt.NDArray[np.uint64]:
+        """First pfn of each range; made anew each time."""
+        return np.uint64(self.first_pfn) + np.arange(len(self.verdict), dtype=np.uint64) * np.uint64(self.nr_pages)
+
+    @property
+    def blocker_pfn(self) -> npt.NDArray[np.uint64]:
+        """The first page or pageblock in the way of each range, ``NO_PFN`` where there is none; made anew each time."""
+        return np.where(self.blocker_at == k.NONE, NO_PFN, self.blocker_at + np.uint64(self.origin))
 
     def count(self, verdict: int) -> int:
         """Ranges with this verdict."""
@@ -71,161 +103,135 @@ class Verdicts:
         return self.count(FREE) + self.count(MOVABLE)
 
 
-class _Sums:
-    """Prefix sums over stretches, so that any run of them is a difference."""
-
-    def __init__(self, values: npt.ArrayLike) -> None:
-        self.sums = np.concatenate([[0], np.cumsum(np.asarray(values, np.int64))])
-
-    def over(self, first: _Words, last: _Words) -> _Words:
-        """Sum over stretches [first, last)."""
-        return np.asarray(self.sums[last] - self.sums[first], np.int64)
-
-
-class _Stretches:
-    """A zone's survey in stretches of ``unit`` pages from ``origin`` (absolute pfn), ready for sums."""
-
-    def __init__(self, zone: Zone, origin: int, unit: int, count: int) -> None:
-        table = zone.survey(origin, unit, count)
-        self.unit = unit
-        self.origin = origin
-        self.count = count
-        self.free, self.move, self.drop, self.refused = (table[:, i].astype(np.int64) for i in range(4))
-        self.first_refused, self.first_stuck = table[:, 4], table[:, 6]
-        self.classes = table[:, 5]
-        self.in_zone = table[:, 7].astype(np.int64)
-        self.cut_order = table[:, 8]
-        self.holes = (self.classes >> np.uint32(PageClass.HOLE) & 1 > 0) | (self.in_zone < unit)
-
-    def without_empty(self) -> "_Stretches":
-        """The same, but stretches without any page refuse nothing: isolation passes over them (__first_valid_page)."""
-        same = copy.copy(self)
-        empty = (self.classes == 1 << PageClass.HOLE) & (self.refused == self.in_zone)
-        same.classes = np.where(empty, np.uint32(0), self.classes)
-        same.refused = np.where(empty, 0, self.refused)
-        same.first_refused = np.where(empty, np.uint32(k.NONE), self.first_refused)
-        return same
-
-    def next_at(self, marked: npt.NDArray[np.bool_]) -> _Words:
-        """For each stretch, the first marked one at or after it; ``count`` if there is none."""
-        index = np.where(marked, np.arange(self.count), self.count)
-        return np.append(np.minimum.accumulate(index[::-1])[::-1], self.count)
-
-
-def _type_reasons(zone: Zone, blocks: _Stretches) -> npt.NDArray[np.uint32]:
-    """Per pageblock of ``blocks``, the reasons that its type alone gives."""
-    types = np.full(blocks.count, Migratetype.MOVABLE, np.uint8)
-    block = 1 << zone.geometry.pageblock_order
-    first = (zone.start_pfn // block * block - blocks.origin) // block
-    known = zone.pageblock_types
-    types[first : first + len(known)] = known
-    reasons = np.zeros(blocks.count, np.uint32)
-    reasons[types == Migratetype.CMA] |= np.uint32(1 << CMA_BLOCK)
-    reasons[types == Migratetype.ISOLATE] |= np.uint32(1 << ISOLATED_BLOCK)
-    return reasons
-
-
-def judge(zone: Zone, release_name: str, nr_pages: int, free_targets: int | None = None) -> Verdicts:
+def judge(zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_targets: int | None = None) -> Verdicts:
     """The verdict for every range of ``nr_pages`` (a power of two), aligned to its size, inside the zone.
 
     Args:
-        zone: the state; its own release does not matter here.
+        zone: the state, or a survey of it that several calls share; its own release does not matter here.
         release_name: whose rules are applied.
         nr_pages: size of a range.
         free_targets: free pages of the zone and of those that its pages may move to, above their watermarks;
             None: no limit.
 
     The survey stands for has_unmovable_pages, page by page; the rules "span" and "check scope" say over which
-    pages (mm/page_isolation.c, start_isolate_page_range). Reclaim for migration targets is not modelled.
+    pages (mm/page_isolation.c, start_isolate_page_range). Reclaim for migration targets is not modelled. Where the
+    order of the free lists decides, a range counts as blocked.
     """
+    survey = zone if isinstance(zone, ZoneSurvey) else ZoneSurvey(zone)
     rules = release(release_name).rules
-    g = zone.geometry
-    block = 1 << g.pageblock_order
-    window = block
-    if rules[k.RULE_SPAN] == k.SPAN_MAX_ORDER:
-        window = max(block, 1 << g.max_order)
+    window = survey.window if rules[k.RULE_SPAN] == k.SPAN_MAX_ORDER else survey.block
+    request = survey.ranges(nr_pages)
+    windows, own = survey.isolated(nr_pages, window)
     only_request = rules[k.RULE_CHECK_SCOPE] == k.SCOPE_REQUEST
-    grid = max(block, 1 << g.max_order)
-    origin = zone.start_pfn // grid * grid
-    count = (zone.end_pfn - origin + grid - 1) // grid * (grid // block)
 
-    blocks = _Stretches(zone, origin, block, count)
-    starts = np.arange(-(-zone.start_pfn // nr_pages) * nr_pages, zone.end_pfn - nr_pages + 1, nr_pages, dtype=np.int64)
-    # the request itself, in pieces no larger than a pageblock
-    pieces = blocks if nr_pages >= block else _Stretches(zone, origin, nr_pages, count * (block // nr_pages))
-    first = (starts - origin) // pieces.unit
-    last = (starts + nr_pages - origin) // pieces.unit
-    # the pageblocks that are isolated with it
-    iso_first = (starts // window * window - origin) // block
-    iso_last = (-(-(starts + nr_pages) // window) * window - origin) // block
+    at_window, first_at_window = _window_reasons(survey, windows, rules, only_request)
+    reasons = at_window if own is None else at_window[own]
+    blocker_at = first_at_window if own is None else first_at_window[own]
+    if only_request:
+        reasons = reasons | request.classes | _cma_ahead(survey, request, windows)
+        refused, refused_at = request.refused, request.refused_at
+    else:
+        refused = windows.refused if own is None else windows.refused[own]
+        refused_at = windows.refused_at if own is None else windows.refused_at[own]
+    blocker_at = np.minimum(np.minimum(blocker_at, refused_at), request.stuck_at)
 
-    types = _type_reasons(zone, blocks)
-    where, a, b = (pieces, first, last) if only_request else (blocks.without_empty(), iso_first, iso_last)
-    reasons = np.zeros(len(starts), np.uint32)
-    for bit in REASONS:
-        if bit < CMA_BLOCK:
-            reasons |= np.where(
-                _Sums(where.classes >> np.uint32(bit) & 1).over(a, b) > 0, np.uint32(1 << bit), np.uint32(0)
-            )
-    for bit in (CMA_BLOCK, ISOLATED_BLOCK):
-        reasons |= np.where(
-            _Sums(types >> np.uint32(bit) & 1).over(iso_first, iso_last) > 0, np.uint32(1 << bit), np.uint32(0)
-        )
-    stuck = _Sums(pieces.first_stuck != k.NONE).over(first, last) > 0
-    # migration passes over the tails of a compound page that begins before the range; 6.1 has moved it already if it
-    # crosses a pageblock boundary, as every one above pageblock order does here
-    cut = pieces.cut_order[first]
-    passed_over = cut > 0
+    # migration passes over the tails of a compound page that begins before the range; 5.19 to 6.9 have moved it already
+    # if it crosses a pageblock boundary, as every one above pageblock order does here
+    passed_over = request.cut > 0
     if rules[k.RULE_SCHEME] == k.SCHEME_SINGLE_PAGEBLOCK:
-        passed_over &= cut <= g.pageblock_order
-    stuck |= passed_over
-    reasons |= np.where(stuck, np.uint32(1 << NOT_MIGRATABLE), np.uint32(0))
+        passed_over &= request.cut <= survey.zone.geometry.pageblock_order
+    reasons = reasons | np.where(
+        (request.stuck_at != k.NONE) | passed_over, np.uint32(1 << NOT_MIGRATABLE), np.uint32(0)
+    )
 
-    cost = _Sums(pieces.move).over(first, last)
-    dropped = _Sums(pieces.drop).over(first, last)
+    if rules[k.RULE_BLOCK_MOVE] == k.MOVE_HEADS and nr_pages < survey.block:
+        _mark_last_block(survey, request, reasons)
+    if rules[k.RULE_SCHEME] == k.SCHEME_WHOLE and window < survey.window:
+        # a huge page that begins in an earlier pageblock leaves a free page there that reaches into the range
+        starts = request.start_pfn + np.arange(len(request), dtype=np.int64) * nr_pages
+        heads = starts // np.maximum(request.move, 1) * request.move
+        begins_before = (request.move > max(nr_pages, survey.block)) & (heads // survey.block < starts // survey.block)
+        reasons[begins_before] |= np.uint32(1 << FREE_STRADDLES)
     if free_targets is not None:
         # what is free in the isolated pageblocks is no target
-        left = free_targets - _Sums(blocks.free).over(iso_first, iso_last)
-        reasons |= np.where((cost > 0) & (cost > left), np.uint32(1 << NO_TARGET), np.uint32(0))
+        left = free_targets - windows.free.astype(np.int64)
+        short = (request.move > 0) & (request.move > (left if own is None else left[own]))
+        reasons[short] |= np.uint32(1 << NO_TARGET)
+        lacks = lacks_large_target(survey, request, windows, own)
+        if lacks is not None:
+            reasons[lacks] |= np.uint32(1 << NO_LARGE_TARGET)
 
-    hole = _Sums(pieces.holes).over(first, last) > 0
-    verdict = np.where(reasons > 0, BLOCKED, np.where(cost + dropped > 0, MOVABLE, FREE)).astype(np.uint8)
-    verdict[hole] = HOLE
+    verdict = np.full(len(request), FREE, np.uint8)
+    verdict[(request.move > 0) | (request.drop > 0)] = MOVABLE
+    verdict[reasons > 0] = BLOCKED
+    verdict[request.uninitialised] = UNINITIALISED
+    verdict[request.hole] = HOLE
     return Verdicts(
-        zone.name,
+        survey.zone.name,
         release_name,
         nr_pages,
-        starts.astype(np.uint64),
+        request.start_pfn,
         verdict,
-        cost,
-        dropped,
+        request.move,
+        request.drop,
         reasons,
-        _Sums(where.refused).over(a, b),
-        _first_blocker(where, a, b, blocks, types, iso_first, iso_last, pieces, first, last),
+        refused,
+        blocker_at,
+        survey.origin,
     )
 
 
-def _first_blocker(
-    where: _Stretches,
-    a: _Words,
-    b: _Words,
-    blocks: _Stretches,
-    types: npt.NDArray[np.uint32],
-    iso_first: _Words,
-    iso_last: _Words,
-    pieces: _Stretches,
-    first: _Words,
-    last: _Words,
-) -> npt.NDArray[np.uint64]:
-    """Lowest pfn of what blocks each range, NO_PFN where nothing does."""
-    best = np.full(len(a), NO_PFN, np.uint64)
-    for stretches, values, lo, hi in (
-        (where, where.first_refused, a, b),
-        (pieces, pieces.first_stuck, first, last),
-        (blocks, np.where(types > 0, np.arange(blocks.count) * blocks.unit, k.NONE), iso_first, iso_last),
-    ):
-        at = stretches.next_at(values != k.NONE)[lo]
-        found = at < hi
-        pfn = np.append(values, 0)[at].astype(np.uint64) + np.uint64(stretches.origin)
-        best = np.where(found & (pfn < best), pfn, best)
-    return best
+def _window_reasons(
+    survey: ZoneSurvey, windows: Held, rules: tuple[int, ...], only_request: bool
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Why each window of pageblocks cannot be isolated, and the first pageblock or boundary that says so."""
+    of_block = np.zeros(survey.nr_blocks, np.uint32)
+    if not only_request:
+        of_block[survey.types == Migratetype.CMA] |= np.uint32(1 << CMA_BLOCK)
+    of_block[survey.types == Migratetype.ISOLATE] |= np.uint32(1 << ISOLATED_BLOCK)
+    if rules[k.RULE_BLOCK_MOVE] == k.MOVE_SPLITS:
+        of_block[survey.begins_outside | survey.ends_outside] |= np.uint32(1 << ZONE_EDGE)
+    places = np.arange(survey.nr_blocks, dtype=np.uint32) * np.uint32(survey.block)
+    places[of_block == 0] = k.NONE
+    reasons = survey.over(of_block, windows, np.bitwise_or.reduce)
+    if not only_request:
+        reasons = reasons | windows.classes
+    first_at = survey.over(places, windows, np.min)
+
+    begin = survey.starts_of(windows)
+    end = begin + windows.unit // survey.block
+    crossed = np.zeros(len(windows), np.uint32)
+    if rules[k.RULE_SCHEME] == k.SCHEME_HYGIENIC:
+        cut = np.append(survey.blocks.cut > 0, False)
+        crossed = np.where(cut[begin] | cut[end], np.uint32(1 << STRADDLES), np.uint32(0))
+    elif rules[k.RULE_SCHEME] == k.SCHEME_WHOLE and windows.unit < survey.window:
+        crossed = np.where(survey.crossed_by_free()[begin], np.uint32(1 << FREE_STRADDLES), np.uint32(0))
+    first_at = np.where(crossed > 0, np.minimum(first_at, (begin * survey.block).astype(np.uint32)), first_at)
+    return reasons | crossed, first_at
+
+
+def _cma_ahead(survey: ZoneSurvey, request: Held, windows: Held) -> npt.NDArray[np.uint32]:
+    """CMA pageblocks of the request or behind it in its window: where only the request is checked, none before is asked.
+
+    has_unmovable_pages asks for the type at the start of what it checks, which is never before the request.
+    """
+    first = (windows.start_pfn - survey.origin) // survey.block
+    width = windows.unit // survey.block
+    is_cma = (survey.types == Migratetype.CMA)[first : first + len(windows) * width].reshape(-1, width)
+    ahead = np.maximum.accumulate(is_cma[:, ::-1], axis=1)[:, ::-1].ravel()
+    starts = request.start_pfn - windows.start_pfn + np.arange(len(request), dtype=np.int64) * request.unit
+    return np.where(ahead[starts // survey.block], np.uint32(1 << CMA_BLOCK), np.uint32(0))
+
+
+def _mark_last_block(survey: ZoneSurvey, request: Held, reasons: npt.NDArray[np.uint32]) -> None:
+    """Mark ranges in a pageblock that ends outside the zone which have pages to move and free ones beside them.
+
+    move_freepages_block leaves such a pageblock alone, so its free pages stay on their lists while it is isolated: a
+    page of the range may migrate to one, and the range is busy then. Which one it takes, the order of the lists
+    decides, which /proc does not show.
+    """
+    for block in np.flatnonzero(survey.ends_outside).tolist():
+        start = max(0, (survey.origin + block * survey.block - request.start_pfn) // request.unit)
+        here = slice(start, start + survey.block // request.unit)
+        risky = (request.move[here] > 0) & (request.free[here] > 0)
+        reasons[here] |= np.where(risky, np.uint32(1 << MAY_LAND_INSIDE), np.uint32(0))

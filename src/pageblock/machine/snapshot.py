@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype
 
+from .contradictions import check_free_words, check_totals, check_words, check_zones
 from .infer import Inferred, Remark, ZoneFacts, infer_zone
 from .kpageflags import ScanReport, scan_files
 from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges
@@ -71,6 +71,7 @@ class ZoneInfo:
     pagetypeinfo being a lower bound). ``block_counts``: pageblocks per type. ``block_types``: the
     type of each pageblock from the one containing ``start_pfn`` on, always inferred
     (``blocks_inferred``), None without kpageflags. ``pcp_count``: free pages on per-cpu lists.
+    ``uninitialised``: pfn ranges [start, end) present that the guest has not initialised yet; their class is HOLE.
     """
 
     node: int
@@ -91,6 +92,7 @@ class ZoneInfo:
     block_counts: dict[Migratetype, int] | None
     block_types: NDArray[np.uint8] | None
     blocks_inferred: bool
+    uninitialised: tuple[tuple[int, int], ...] = ()
 
     @property
     def end_pfn(self) -> int:
@@ -109,7 +111,7 @@ class Snapshot:
 
     Runs are sorted by zone and pfn and cover each zone's span; free runs have their block order and
     the inferred type of their list, other runs migratetype 255. Page size in bytes, ``max_order``
-    inclusive. ``files`` were read, ``missing`` were not there or not readable.
+    inclusive. ``files`` were read, ``missing`` were not there or not readable. ``live``: of the running kernel.
     """
 
     source: str
@@ -123,6 +125,7 @@ class Snapshot:
     files: tuple[str, ...]
     missing: tuple[str, ...]
     seconds_read: float
+    live: bool = False
 
 
 def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | None = None) -> Snapshot:
@@ -179,7 +182,10 @@ class Reader:
             rows, buddy, types, meminfo, iomem, os.sysconf("SC_PAGESIZE") if self.source.live else None
         )
         self.remarks += guesses
-        self.remark_on_types(types, rows)
+        if not self.source.live:
+            check_zones(all_rows, buddy, types, geometry.pageblock_order)
+            check_totals(all_rows, meminfo, iomem, geometry.page_size)
+        self.remark_on_types(types)
         self.remark_on_hidden_pages(all_rows, vmstat)
         counts = {(row.node, row.zone): row.counts for row in buddy}
         infos = [self.zone_info(row, counts, types) for row in rows]
@@ -196,10 +202,13 @@ class Reader:
             spans = self.own(rows, geometry)
             ranges = join_ranges(spans)
             report = scan_files(flags, map_counts, ranges, live=self.source.live, progress=progress)
-            self.remark_on_skew(report)
+            if not self.source.live:
+                check_words(report, flags.name)
+                check_free_words(report.runs, spans, rows, buddy, flags.name)
+            self.remark_on_skew(report, geometry.pageblock_order)
             ram = ram_pages(iomem, geometry.page_size)
             inferred = self.infer(rows, infos, report.runs, spans, geometry, types, ram)
-            infos = [with_types(info, found.block_types) for info, found in zip(infos, inferred, strict=True)]
+            infos = [with_types(info, found) for info, found in zip(infos, inferred, strict=True)]
             table = runs_table([found.runs for found in inferred])
         return Snapshot(
             self.source.name,
@@ -213,6 +222,7 @@ class Reader:
             tuple(self.files),
             tuple(self.missing),
             time.perf_counter() - began,
+            self.source.live,
         )
 
     def zone_info(
@@ -269,6 +279,7 @@ class Reader:
         ram: Sequence[tuple[int, int]] | None,
     ) -> list[Inferred]:
         inferred: list[Inferred] = []
+        later = self.read_again(rows)
         for i, (row, info) in enumerate(zip(rows, infos, strict=True)):
             mine = [clip(runs, span.start, span.end) for span in spans if span.zone == i]
             facts = ZoneFacts(
@@ -276,7 +287,7 @@ class Reader:
                 info.start_pfn,
                 info.end_pfn,
                 info.present,
-                info.pcp_count,
+                min(info.pcp_count, later[i].pcp_count),
                 row.cma,
                 geometry.max_order,
                 geometry.pageblock_order,
@@ -284,23 +295,18 @@ class Reader:
                 info.block_counts,
                 types.free.get((row.node, row.zone)) if types else None,
                 ram,
+                row.managed,
+                max(info.pcp_count, later[i].pcp_count),
+                row.pcp_batch,
             )
             found = infer_zone(concat(mine or [runs.take(np.arange(0))]), facts)
             self.remarks += found.remarks
             inferred.append(found)
         return inferred
 
-    def remark_on_types(self, types: PageTypeInfo | None, rows: Sequence[ZoneRow]) -> None:
+    def remark_on_types(self, types: PageTypeInfo | None) -> None:
         if types is None:
             return
-        known = {(row.node, row.zone) for row in rows}
-        strange = sorted(set(types.blocks) - known)
-        if strange and known:
-            node, zone = strange[0]
-            raise InputError(
-                f"pagetypeinfo has node {node} zone {zone}, zoneinfo has not; "
-                "the files are not of one machine, record them together"
-            )
         if types.has_reserve:
             self.remarks.append(
                 Remark(
@@ -310,6 +316,14 @@ class Reader:
             )
         if any(any(row.capped) for zone in types.free.values() for row in zone.values()):
             self.remarks.append(Remark("pagetypeinfo", "counts above 100000 are capped there: lower bounds"))
+
+    def read_again(self, rows: Sequence[ZoneRow]) -> Sequence[ZoneRow]:
+        """The zones after kpageflags was read, where they can be: busy per-cpu lists change meanwhile."""
+        found = self.source.text("zoneinfo") if self.source.live else None
+        if found is None:
+            return rows
+        again = {(row.node, row.zone): row for row in parse_zoneinfo(*found)}
+        return [again.get((row.node, row.zone), row) for row in rows]
 
     def remark_on_hidden_pages(self, rows: Sequence[ZoneRow], vmstat: dict[str, int]) -> None:
         """Kinds of pages that exist by the counters and that kpageflags cannot show."""
@@ -325,7 +339,7 @@ class Reader:
                 )
             )
 
-    def remark_on_skew(self, report: ScanReport) -> None:
+    def remark_on_skew(self, report: ScanReport, pageblock_order: int) -> None:
         if report.nr_skewed:
             self.remarks.append(
                 Remark(
@@ -341,13 +355,13 @@ class Reader:
                     f"{report.nr_mapcount_skewed} pages of {report.nr_words} are mapped in one of "
                     "kpageflags and kpagecount and not in the other: the files differ in time",
                     round(1 - report.nr_mapcount_skewed / report.nr_words, 5),
+                    pageblocks=report.nr_words >> pageblock_order,
                 )
             )
 
 
-def with_types(info: ZoneInfo, types: NDArray[np.uint8]) -> ZoneInfo:
-    fields = {**info.__dict__, "block_types": types, "blocks_inferred": True}
-    return ZoneInfo(**fields)
+def with_types(info: ZoneInfo, found: Inferred) -> ZoneInfo:
+    return replace(info, block_types=found.block_types, blocks_inferred=True, uninitialised=found.uninitialised)
 
 
 def join_ranges(spans: Sequence[Span]) -> list[tuple[int, int]]:

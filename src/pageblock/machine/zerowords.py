@@ -3,6 +3,9 @@
 Four things look alike: plain kernel pages, free pages on per-cpu lists, memory that a late
 initialising guest has not touched yet, and, on kernels that no longer report NOPAGE (6.18 here),
 pfns without memory. Counters and iomem tell how many of each there are, place and rank which.
+
+A zone's managed pages are free or used, so its zero words are managed - free - used, less those that are not
+managed; a page on a per-cpu list has the word 0, so at most what its count leaves of them are kernel pages.
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ from .kpageflags import SCAN_ZERO
 from .procfs import IomemEntry
 from .runs import I64, U8, PageRuns, concat, make_runs, pieces
 
-__all__ = ["choose_pcp_blocks", "mark_holes", "ram_pages", "split_zero_runs", "untouched_blocks"]
+__all__ = ["block_spans", "choose_pcp_blocks", "mark_holes", "ram_pages", "split_zero_runs", "untouched_blocks"]
 
 #: Smallest memory section of any architecture (powerpc, 16 MiB), in 4 KiB pages: holes and memory
 #: not yet initialised come in at least such pieces.
@@ -122,6 +125,12 @@ def untouched_blocks(whole_zero: NDArray[np.bool_], number: int) -> NDArray[np.b
     return chosen
 
 
+def block_spans(chosen: NDArray[np.bool_], first_block: int, pageblock_order: int) -> tuple[tuple[int, int], ...]:
+    """Chosen pageblocks as pfn ranges [start, end), ascending, that do not touch."""
+    edges = (np.flatnonzero(np.diff(np.pad(chosen.astype(np.int8), 1))) + first_block) << pageblock_order
+    return tuple(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
 def choose_pcp_blocks(
     zero_pages: I64, kernel_pages: I64, types: U8, pages_per_block: int, pcp_count: int
 ) -> NDArray[np.bool_]:
@@ -141,12 +150,19 @@ def choose_pcp_blocks(
     return chosen
 
 
-def split_zero_runs(runs: PageRuns, is_pcp: NDArray[np.bool_], first_block: int, pageblock_order: int) -> PageRuns:
-    """All runs but the free ones; zero words become PCP in the chosen pageblocks, else KERNEL."""
+def split_zero_runs(
+    runs: PageRuns,
+    is_pcp: NDArray[np.bool_],
+    untouched: NDArray[np.bool_],
+    first_block: int,
+    pageblock_order: int,
+) -> PageRuns:
+    """All runs but the free ones; zero words become PCP or HOLE (not initialised) in the chosen pageblocks, else KERNEL."""
     is_zero = (runs.flags & SCAN_ZERO) != 0
     others = runs.take(~is_zero & (runs.page_class != PageClass.FREE))
     zeros = runs.take(is_zero)
     _, start, nr_pages = pieces(zeros.start_pfn, zeros.nr_pages, pageblock_order)
-    chosen = is_pcp[(start >> pageblock_order) - first_block]
-    page_class = np.where(chosen, np.uint8(PageClass.PCP), np.uint8(PageClass.KERNEL))
+    block = (start >> pageblock_order) - first_block
+    page_class = np.where(is_pcp[block], np.uint8(PageClass.PCP), np.uint8(PageClass.KERNEL))
+    page_class[untouched[block]] = PageClass.HOLE
     return concat([others, make_runs(start, nr_pages, page_class)])

@@ -1,21 +1,29 @@
 """Snapshots as zones of the allocator model."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pageblock.errors import InputError
 from pageblock.mm import Zone
-from pageblock.mm.types import PageClass
+from pageblock.mm.types import Migratetype, PageClass
 
-from .snapshot import Snapshot
+from .snapshot import Snapshot, ZoneInfo
 
 __all__ = ["snapshot_zones"]
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+
+#: Classes of pages that are not loaded as allocated ones.
+NOT_ALLOCATED = [PageClass.FREE, PageClass.HOLE, PageClass.PCP]
 
 
 def snapshot_zones(snapshot: Snapshot, release: str) -> list[Zone]:
     """One model zone for each of the snapshot's, with its pages, free lists and watermarks.
 
-    Free lists are filled in pfn order: /proc does not tell their real order. Raises InputError for
-    a snapshot without runs, and the model's own errors for a geometry that it refuses.
+    Free lists are filled in pfn order: /proc does not tell their real order. Per-cpu pages go onto per-cpu lists of
+    their pageblock's type, as single pages. Raises InputError for a snapshot without runs, and the model's own
+    errors for a geometry that it refuses.
     """
     runs = snapshot.runs
     if runs is None:
@@ -38,11 +46,12 @@ def snapshot_zones(snapshot: Snapshot, release: str) -> list[Zone]:
             page_size=snapshot.page_size,
             populate=False,
             name=info.label,
+            zone_movable=info.name == "Movable",
         )
         first, last = np.searchsorted(zone_column, [i, i + 1])
         mine = np.arange(first, last)
         is_free = page_class[mine] == PageClass.FREE
-        used = mine[~is_free & (page_class[mine] != PageClass.HOLE)]
+        used = mine[~np.isin(page_class[mine], NOT_ALLOCATED)]
         free = mine[is_free]
         zone.load_pageblocks(info.block_types)
         zone.load_pages(start[used], nr_pages[used], page_class[used], order[used], flags[used])
@@ -52,6 +61,21 @@ def snapshot_zones(snapshot: Snapshot, release: str) -> list[Zone]:
         nth = np.arange(len(owner)) - np.repeat(np.cumsum(per_run) - per_run, per_run)
         pfn = start[owner] + (nth.astype(np.uint64) << order[owner].astype(np.uint64))
         zone.load_free(pfn, order[owner], migratetype[owner])
+        load_pcp(zone, start, nr_pages, mine[page_class[mine] == PageClass.PCP], info)
         zone.set_watermarks(info.wmark_min, info.wmark_low, info.wmark_high, lowmem_reserve=0)
         zones.append(zone)
     return zones
+
+
+def load_pcp(zone: Zone, start: U64, nr_pages: U64, pcp: I64, info: ZoneInfo) -> None:
+    """Put the pages of the runs ``pcp`` onto the per-cpu lists of order 0, one a type; CMA pages go with MOVABLE."""
+    if info.block_types is None or not len(pcp):
+        return
+    pfn = np.repeat(start[pcp], nr_pages[pcp].astype(np.int64))
+    first = np.repeat(np.cumsum(nr_pages[pcp]) - nr_pages[pcp], nr_pages[pcp].astype(np.int64))
+    pfn += np.arange(len(pfn), dtype=np.uint64) - first
+    shift = np.uint64(zone.geometry.pageblock_order)
+    types = info.block_types[(pfn >> shift) - np.uint64(info.start_pfn >> zone.geometry.pageblock_order)]
+    types = np.where(types > Migratetype.RECLAIMABLE, np.uint8(Migratetype.MOVABLE), types)
+    for migratetype in np.unique(types).tolist():
+        zone.load_pcp(migratetype, pfn[types == migratetype].tolist())

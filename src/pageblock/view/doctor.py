@@ -9,23 +9,50 @@ from ..doctor.sizes import size_name
 
 __all__ = ["show"]
 
-_CELLS = {"F": ("█", "green"), "c": ("▓", "cyan"), "m": ("▒", "yellow"), "b": ("░", "red"), "-": (" ", "dim")}
+_CELLS = {
+    "F": ("█", "green"),
+    "c": ("▓", "cyan"),
+    "m": ("▒", "yellow"),
+    "b": ("░", "red"),
+    "u": ("·", "blue"),
+    "-": (" ", "dim"),
+}
 
-#: Cells of a map on one line.
+#: Cells of a map on one line; half of them on a narrow terminal.
 _LINE = 64
+
+#: Columns of the table: title, short title, and what is left out first on a narrow terminal (0: never).
+_COLUMNS = (
+    ("size", "size", 0),
+    ("release", "rel.", 0),
+    ("ranges", "ranges", 3),
+    ("free now", "free", 0),
+    ("movable", "mov.", 0),
+    ("least / median pages", "least/med.", 4),
+    ("total to move", "total", 1),
+    ("blocked", "block.", 0),
+    ("uninitialised", "uninit.", 0),
+    ("more than 5.15", "+5.15", 2),
+)
+_UNINITIALISED = 8
 
 
 def show(report: Report, console: Console) -> None:
     """Print a report."""
-    console.print(_headline(report), soft_wrap=True)
+    console.print(_headline(report), soft_wrap=True, highlight=False)
     console.print()
     if report.rows:
         console.print(_answer(report), soft_wrap=True)
+        if report.rules is not None:
+            console.print(f"{report.rules[0].upper()}{report.rules[1:]}.", soft_wrap=True, highlight=False)
         console.print()
-        console.print(_table(report))
+        console.print(_table(report, console))
         for zone_map in report.maps:
-            console.print(_map(zone_map, report.page_size))
-        console.print("█ free   ▓ at most a quarter moves   ▒ more moves   ░ blocked   (a cell is judged as one range)")
+            console.print(_map(zone_map, report.page_size, _LINE if console.width > _LINE + 2 else _LINE // 2))
+        legend = "█ free   ▓ at most a quarter moves   ▒ more moves   ░ blocked   "
+        if any("u" in zone_map.cells for zone_map in report.maps):
+            legend += "· not initialised yet   "
+        console.print(f"{legend}(a cell is judged as one range)", highlight=False)
         console.print()
         _show_blockers(report, console)
         _show_cheapest(report, console)
@@ -37,18 +64,24 @@ def show(report: Report, console: Console) -> None:
 def _headline(report: Report) -> str:
     zones = ", ".join(f"{zone.node}:{zone.name}" for zone in report.zones)
     present = sum(zone.present for zone in report.zones) * report.page_size
+    later = sum(end - start for zone in report.zones for start, end in zone.uninitialised) * report.page_size
     parts = [
         report.source,
         f"Linux {report.kernel}" if report.kernel else "kernel unknown",
-        f"{present / (1 << 30):.1f} GiB",
+        f"{present / (1 << 30):.1f} GiB" + (f", {later / (1 << 30):.1f} of them not initialised yet" if later else ""),
         f"zones {zones}",
         f"pageblock {size_name(1 << report.pageblock_order, report.page_size)}",
         f"max order block {size_name(1 << report.max_order, report.page_size)}",
         f"read {report.seconds_read:.1f} s, judged {report.seconds_judged:.2f} s",
     ]
     if report.confidence is not None:
-        parts.append(f"confidence {report.confidence:.0%}")
+        parts.append(f"confidence {_percent(report.confidence)}")
     return " · ".join(parts)
+
+
+def _percent(share: float) -> str:
+    """A share of certainty; 100 % only where nothing is in doubt."""
+    return "100%" if share == 1 else f"{min(share, 0.999):.1%}"
 
 
 def _answer(report: Report) -> Text:
@@ -67,6 +100,8 @@ def _answer(report: Report) -> Text:
             )
         elif row.ranges:
             parts.append(f"NO for {name}: all {row.ranges:,} ranges are blocked")
+        elif row.uninitialised:
+            parts.append(f"NO for {name}: the memory of all {row.uninitialised:,} ranges is not initialised yet")
         else:
             parts.append(f"NO for {name}: no zone holds an aligned range")
     return Text(f"Release {release}: " + " · ".join(parts), style="bold")
@@ -80,23 +115,31 @@ def _mib(pages: int, page_size: int) -> str:
     return f"{pages * page_size / (1 << 20):,.1f} MiB"
 
 
-def _table(report: Report) -> Table:
+def _table(report: Report, console: Console) -> Table:
+    """The rows, with short titles and fewer columns where the terminal is too narrow for all."""
+    shown = [i for i in range(len(_COLUMNS)) if i != _UNINITIALISED or any(row.uninitialised for row in report.rows)]
+    table = _table_of(report, shown, False)
+    leave_out = sorted((i for i in shown if _COLUMNS[i][2]), key=lambda i: _COLUMNS[i][2])
+    unbounded = console.options.update_width(1000)
+    while console.measure(table, options=unbounded).maximum > console.width:
+        if table.columns[1].header == _COLUMNS[1][0]:
+            table = _table_of(report, shown, True)
+        elif leave_out:
+            shown.remove(leave_out.pop(0))
+            table = _table_of(report, shown, True)
+        else:
+            break
+    return table
+
+
+def _table_of(report: Report, shown: list[int], short: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (
-        ("size", "right"),
-        ("release", "left"),
-        ("ranges", "right"),
-        ("free now", "right"),
-        ("movable", "right"),
-        ("least / median pages", "right"),
-        ("total to move", "right"),
-        ("blocked", "right"),
-        ("more than 5.15", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for i in shown:
+        title, short_title, _ = _COLUMNS[i]
+        table.add_column(short_title if short else title, justify="left" if i == 1 else "right", no_wrap=True)
     last = None
     for row in report.rows:
-        table.add_row(
+        cells = (
             size_name(row.nr_pages, report.page_size) if row.nr_pages != last else "",
             row.release,
             f"{row.ranges:,}",
@@ -105,19 +148,21 @@ def _table(report: Report) -> Table:
             "–" if row.least is None else f"{row.least:,} / {row.median:,}",
             "–" if row.least is None else _mib(row.total, report.page_size),
             f"{row.blocked:,}",
+            f"{row.uninitialised:,}",
             "–" if row.more_than_old_rule is None else f"{row.more_than_old_rule:+,}",
         )
+        table.add_row(*(cells[i] for i in shown))
         last = row.nr_pages
     return table
 
 
-def _map(zone_map: ZoneMap, page_size: int) -> Text:
+def _map(zone_map: ZoneMap, page_size: int, line: int) -> Text:
     text = Text(
         f"\n{zone_map.zone}, one cell = {size_name(zone_map.nr_pages, page_size)}, release {zone_map.release}\n"
     )
-    for start in range(0, len(zone_map.cells), _LINE):
+    for start in range(0, len(zone_map.cells), line):
         text.append("  ")
-        for cell in zone_map.cells[start : start + _LINE]:
+        for cell in zone_map.cells[start : start + line]:
             text.append(*_CELLS[cell])
         text.append("\n")
     return text
@@ -174,7 +219,12 @@ def _show_bounds(report: Report, console: Console) -> None:
             console.print(
                 f"  {name:>8}  {bound.free_at_least:,} to {bound.free_at_most:,} ranges free now", highlight=False
             )
-    console.print("What is movable, what it costs and what blocks the rest needs /proc/kpageflags: run as root.")
+    remedy = "run as root" if report.live else "record kpageflags as root"
+    console.print(
+        f"What is movable, what it costs and what blocks the rest needs /proc/kpageflags: {remedy}.",
+        soft_wrap=True,
+        highlight=False,
+    )
     console.print()
 
 
@@ -183,5 +233,5 @@ def _show_remarks(report: Report, console: Console) -> None:
     if doubts:
         console.print(Text("What is not certain", style="bold"))
     for remark in doubts:
-        sure = "" if remark.certain is None else f" ({remark.certain:.0%} sure)"
+        sure = "" if remark.certain is None else f" ({_percent(remark.certain)} sure)"
         console.print(f"  {remark.topic}: {remark.text}{sure}", soft_wrap=True, highlight=False)

@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 
 from ..doctor.report import Report, Row
-from ..doctor.verdict import BLOCKED, MOVABLE, REASONS, Verdicts
+from ..doctor.verdict import BLOCKED, LETTERS, MOVABLE, NO_PFN, REASONS, Verdicts
 from ..machine import ZoneInfo
 
 __all__ = ["FORMAT", "to_json"]
 
 #: Version of the format; a change that breaks a reader raises it.
 FORMAT = 1
-
-_LETTERS = np.array(list("Fmb-"))
 
 
 def to_json(report: Report, every_range: bool) -> dict[str, Any]:
@@ -25,7 +23,8 @@ def to_json(report: Report, every_range: bool) -> dict[str, Any]:
         "page_size": report.page_size,
         "max_order": report.max_order,
         "pageblock_order": report.pageblock_order,
-        "confidence": report.confidence,
+        "confidence": None if report.confidence is None else round(report.confidence, 5),
+        "rules": report.rules,
         "seconds": {"read": round(report.seconds_read, 3), "judged": round(report.seconds_judged, 3)},
         "zones": [_zone(zone) for zone in report.zones],
         "sizes": [_row(row, every_range) for row in report.rows],
@@ -36,7 +35,10 @@ def to_json(report: Report, every_range: bool) -> dict[str, Any]:
         "maps": [
             {"zone": m.zone, "cell_pages": m.nr_pages, "release": m.release, "cells": m.cells} for m in report.maps
         ],
-        "remarks": [{"topic": r.topic, "text": r.text, "certain": r.certain} for r in report.remarks],
+        "remarks": [
+            {"topic": r.topic, "text": r.text, "certain": r.certain, "zone": r.zone, "pageblocks": r.pageblocks}
+            for r in report.remarks
+        ],
         "missing": list(report.missing),
     }
 
@@ -50,6 +52,7 @@ def _zone(zone: ZoneInfo) -> dict[str, Any]:
         "managed": zone.managed,
         "free_pages": zone.free_pages,
         "pageblock_types_inferred": zone.blocks_inferred,
+        "uninitialised": [list(span) for span in zone.uninitialised],
     }
 
 
@@ -61,6 +64,7 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
         "free": row.free,
         "movable": row.movable,
         "blocked": row.blocked,
+        "uninitialised": row.uninitialised,
         "cost_pages": {"least": row.least, "median": row.median, "total": row.total},
         "more_than_5.15": row.more_than_old_rule,
         "cheapest": [
@@ -91,17 +95,18 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
 def _verdicts(v: Verdicts, every_range: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "zone": v.zone,
-        "first_pfn": int(v.start_pfn[0]) if len(v.start_pfn) else None,
-        "verdicts": "".join(_LETTERS[v.verdict].tolist()),
+        "first_pfn": v.first_pfn if len(v.verdict) else None,
+        "verdicts": LETTERS[v.verdict].tobytes().decode(),
     }
     if every_range:
+        blockers = v.blocker_pfn
         found["ranges"] = [
             {
-                "start_pfn": int(v.start_pfn[i]),
+                "start_pfn": v.first_pfn + i * v.nr_pages,
                 "verdict": "movable" if v.verdict[i] == MOVABLE else "blocked",
                 "cost_pages": int(v.cost[i]),
                 "dropped_pages": int(v.dropped[i]),
-                "blocker_pfn": int(v.blocker_pfn[i]) if v.verdict[i] == BLOCKED else None,
+                "blocker_pfn": int(blockers[i]) if v.verdict[i] == BLOCKED and blockers[i] != NO_PFN else None,
                 "reasons": [words for bit, words in REASONS.items() if v.reasons[i] >> np.uint32(bit) & 1],
             }
             for i in np.flatnonzero((v.verdict == MOVABLE) | (v.verdict == BLOCKED)).tolist()

@@ -1,0 +1,126 @@
+"""alloc_contig_range and migration, each rule on both sides of its boundary.
+
+Sources: mm/page_alloc.c: alloc_contig_range, __alloc_contig_migrate_range, alloc_contig_pages; mm/compaction.c:
+isolate_migratepages_block; mm/migrate.c: migrate_pages (5.15, 6.1.192); for the seed its cover letter. Pageblocks have 16
+pages here, windows of the old rule 32.
+"""
+
+import pytest
+
+from pageblock import ContigRefused, PageClass, Zone
+
+from .test_rules_layout import ISO, M, U, lists, types, zone_of
+
+ALL = pytest.mark.parametrize("release", ["5.15", "seed", "6.1", "6.12"])
+
+
+def refusal(zone: Zone, start: int, end: int) -> tuple[str, int | None]:
+    """Which step of a request refuses, and where."""
+    with pytest.raises(ContigRefused) as refused:
+        zone.alloc_contig_range(start, end)
+    return refused.value.step, refused.value.pfn
+
+
+# ---- what moves, in which order ----
+
+
+@ALL
+def test_a_batch_ends_at_32_pages_not_blocks(release: str) -> None:
+    """nr_migratepages >= COMPACT_CLUSTER_MAX: two huge pages of 16, then the third."""
+    zone = zone_of(release, "M: t4", "M: t4", "M: t4", *["M: f4"] * 5)
+    moved = zone.alloc_contig_range(0, 64).moved
+    assert [source for source, _, _ in moved] == [16, 0, 32]
+
+
+@ALL
+def test_pages_behind_a_pinned_anonymous_page_move(release: str) -> None:
+    """isolate_migratepages_block: !page_mapping(page) && page_count(page) > page_mapcount(page) is passed over."""
+    zone = zone_of(release, "M: A a*15", "M: a*16", "M: a*16", "M: f4", *["M: f4"] * 4)
+    assert refusal(zone, 0, 64) == ("test_pages_isolated", 0)
+    assert [pfn for pfn in range(48) if zone.page(pfn).page_class == PageClass.ANON] == [0]
+
+
+@ALL
+def test_behind_a_pinned_file_page_only_its_batch_moves(release: str) -> None:
+    """It has a mapping, is isolated, and its migration fails: __alloc_contig_migrate_range ends."""
+    zone = zone_of(release, "M: I a*15", "M: a*16", "M: a*16", "M: f4", *["M: f4"] * 4)
+    assert refusal(zone, 0, 64) == ("test_pages_isolated", 0)
+    assert [pfn for pfn in range(64) if zone.page(pfn).page_class != PageClass.FREE] == [0, *range(32, 48)]
+
+
+@ALL
+def test_clean_file_pages_are_dropped_unless_pinned(release: str) -> None:
+    """reclaim_clean_pages_from_list."""
+    zone = zone_of(release, "M: c f0 f1 f2 f3", "M: f4", *["M: f4"] * 4)
+    taken = zone.alloc_contig_range(0, 32)
+    assert (taken.reclaimed, taken.moved) == ((0,), ())
+    zone = zone_of(release, "M: C f0 f1 f2 f3", "M: f4", *["M: f4"] * 4)
+    assert refusal(zone, 0, 32) == ("test_pages_isolated", 0)
+    assert zone.page(0).page_class == PageClass.FILE
+
+
+@ALL
+def test_pages_on_per_cpu_lists_are_drained_after_isolation(release: str) -> None:
+    zone = zone_of(release, "M: a*16", "M: f4", "M: f5", "M:")
+    zone.set_pcp(1000, 4)
+    for pfn in range(16):
+        zone.free(pfn)
+    assert zone.nr_pcp_pages == 16
+    zone.alloc_contig_range(0, 16)
+    assert zone.nr_pcp_pages == 0
+
+
+# ---- which types remain ----
+
+
+@pytest.mark.parametrize(
+    ("release", "taken", "failed"),
+    [("5.15", [M, M], [M, M]), ("seed", [M, U], [U, U]), ("6.1", [M, U], [M, U]), ("6.12", [M, U], [M, U])],
+)
+def test_the_types_after_a_request_and_after_a_refusal(release: str, taken: list[int], failed: list[int]) -> None:
+    """undo_isolate_page_range writes the caller's type; the seed gives back what was there, but for what it took."""
+    zone = zone_of(release, "U: f4", "U: f4", "M: f5", "M:")
+    zone.alloc_contig_range(0, 16)
+    assert types(zone)[:2] == taken
+    zone = zone_of(release, "U: A f0 f1 f2 f3", "U: f4", "M: f5", "M:")
+    refusal(zone, 0, 16)
+    assert types(zone)[:2] == failed
+
+
+@pytest.mark.parametrize(
+    ("release", "end", "left"),
+    [("5.15", 16, [M, ISO]), ("seed", 16, [M, ISO]), ("6.1", 32, [M, M]), ("6.12", 32, [M, M]), ("6.1", 16, [M, ISO])],
+)
+def test_a_pageblock_that_another_isolated(release: str, end: int, left: list[int]) -> None:
+    """5.15 returns when isolation fails; 6.1 goes to its undo, which asks no one; outside its range it changes nothing."""
+    zone = zone_of(release, "M: f4", "I: f4", "M: f5", "M:")
+    if release in ("5.15", "seed") or end == 32:
+        assert refusal(zone, 0, end) == ("start_isolate_page_range", 16)
+    else:
+        zone.alloc_contig_range(0, end)
+    assert types(zone)[:2] == left
+
+
+def test_naive_takes_no_page_that_begins_in_a_pageblock_it_did_not_isolate() -> None:
+    """outer_start is the free page's head; test_pages_isolated begins there and finds MOVABLE."""
+    zone = zone_of("naive", "M: f5", "M:", "M: f4")
+    assert refusal(zone, 16, 32) == ("test_pages_isolated", 0)
+    assert (zone.nr_free_pages, lists(zone, M)) == (48, {4: [32], 5: [0]})
+
+
+# ---- alloc_contig_pages ----
+
+
+@ALL
+def test_ranges_are_aligned_to_their_size_and_tried_up_to_the_last(release: str) -> None:
+    """ALIGN(zone->zone_start_pfn, nr_pages); zone_spans_last_pfn."""
+    zone = zone_of(release, "M: .*16", "M: f4", "M: f4", "M: f4")
+    assert zone.alloc_contig_pages(32).start_pfn == 32
+
+
+@pytest.mark.parametrize(("drawn", "start"), [("r f0 f1 f2 f3", 32), ("g f0 f1 f2 f3", 32), ("a f0 f1 f2 f3", 0)])
+def test_ranges_with_reserved_or_hugetlb_pages_are_not_tried(drawn: str, start: int) -> None:
+    """pfn_range_valid_contig. Trying would retype the first pageblock, which is free, even if refused."""
+    zone = zone_of("6.1", "U: f4", f"M: {drawn}", "M: f5", "M:")
+    assert zone.alloc_contig_pages(32).start_pfn == start
+    assert types(zone)[0] == (M if start == 0 else U)

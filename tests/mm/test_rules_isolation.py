@@ -1,0 +1,189 @@
+"""Isolation, its undo and merging beside it, each rule on both sides of its boundary.
+
+Sources: mm/page_isolation.c: has_unmovable_pages, set_migratetype_isolate, unset_migratetype_isolate, isolate_single_pageblock,
+start_isolate_page_range; mm/page_alloc.c: __free_one_page, split_free_page (5.15, 6.1.192, 6.12.117). Pageblocks have 16
+pages here, windows of the old rule 32.
+"""
+
+import pytest
+
+from pageblock import ContigRefused, Migratetype, PageClass, Zone
+
+from .test_rules_layout import ISO, C, M, U, lists, types, zone_of
+
+ALL = pytest.mark.parametrize("release", ["5.15", "6.1", "6.12"])
+
+
+def refused_at(zone: Zone, start: int, end: int, migratetype: Migratetype = M) -> int | None:
+    """Where isolation is refused; everything is given back."""
+    before = (types(zone), zone.nr_isolate_pageblock)
+    with pytest.raises(ContigRefused) as refused:
+        zone.start_isolate_page_range(start, end, migratetype)
+    assert (types(zone), zone.nr_isolate_pageblock) == before
+    return refused.value.pfn
+
+
+# ---- merging beside isolated pageblocks ----
+
+
+@pytest.mark.parametrize(("release", "merges"), [("5.15", True), ("6.1", True), ("6.12", True)])
+def test_other_types_merge_while_pageblocks_are_isolated(release: str, merges: bool) -> None:
+    """5.15 __free_one_page: types matter only if one of them is ISOLATE."""
+    zone = zone_of(release, "M: t4", "U: f4", "M: f4", "M: f4")
+    zone.start_isolate_page_range(32, 64)
+    zone.free(0)
+    assert (lists(zone, M).get(5) == [0]) is merges
+
+
+@pytest.mark.parametrize("release", ["naive", "6.1", "6.12"])
+def test_isolated_pageblocks_merge_with_no_other_type(release: str) -> None:
+    zone = zone_of(release, "M: f4", "M: t4")
+    zone.start_isolate_page_range(0, 16)
+    zone.free(16)
+    assert (lists(zone, ISO), lists(zone, M)) == ({4: [0]}, {4: [16]})
+
+
+@pytest.mark.parametrize(("release", "merges"), [("5.15", True), ("6.1", False), ("6.12", False)])
+def test_cma_merges_with_movable_on_5_15_alone(release: str, merges: bool) -> None:
+    """migratetype_is_mergeable (5.18): below MIGRATE_PCPTYPES."""
+    for drawn in (("M: t4", "C: f4"), ("C: t4", "M: f4")):
+        zone = zone_of(release, *drawn)
+        zone.free(0)
+        assert (5 in {**lists(zone, M), **lists(zone, C)}) is merges
+
+
+# ---- cutting a free page of many pageblocks ----
+
+
+@pytest.mark.parametrize(
+    ("release", "listed"),
+    [("6.1", {U: {5: [0]}, M: {4: [32], 6: [64]}}), ("6.12", {M: {4: [32], 5: [0], 6: [64]}})],
+)
+def test_a_page_of_eight_pageblocks_is_cut_around_one(
+    release: str, listed: dict[Migratetype, dict[int, list[int]]]
+) -> None:
+    """split_free_page: min(__ffs(pfn), __fls(offset)): [0, 32), [32, 48), then [48, 64), [64, 128).
+
+    6.1 lists each piece under the type of its first pageblock; 6.12 cuts into pageblocks, of which the later one, merging,
+    gives its type.
+    """
+    zone = zone_of(release, "U: f7", *["M:"] * 7, max_order=7)
+    assert zone.start_isolate_page_range(48, 64) == (48,)
+    assert {migratetype: lists(zone, migratetype) for migratetype in listed} == listed
+    assert (lists(zone, ISO), zone.nr_free_pages) == ({4: [48]}, 112)
+
+
+# ---- what forbids isolation ----
+
+
+@ALL
+def test_in_zone_movable_all_but_reserved_pages_count_as_movable(release: str) -> None:
+    zone = Zone(64, release, 0, 5, 4, zone_movable=True)
+    zone.alloc(0, M, PageClass.KERNEL)
+    zone.start_isolate_page_range(0, 16)
+    zone = Zone(32, release, 0, 5, 4, populate=False, zone_movable=True)
+    zone.load_pages([0], [16], [PageClass.ANON], [0], [0])
+    zone.load_pages([16], [16], [PageClass.RESERVED], [0], [0])
+    assert refused_at(zone, 16, 32) == 16
+
+
+@ALL
+@pytest.mark.parametrize(("drawn", "pfn"), [("a i t1 g2 d1 d k f2", 11), ("a i t1 g2 d1 d r f2", 11), ("s4", 0)])
+def test_the_first_unmovable_page_refuses(release: str, drawn: str, pfn: int) -> None:
+    """LRU, hugetlb and driver-movable pages pass."""
+    assert refused_at(zone_of(release, f"M: {drawn}", "M: f4"), 0, 16) == pfn
+
+
+@pytest.mark.parametrize("release", ["6.1", "6.12"])
+def test_a_compound_page_that_begins_in_the_pageblock_below_is_seen(release: str) -> None:
+    """page = compound_head(page) for hugetlb, PageTransCompound."""
+    assert refused_at(zone_of(release, "M: s5", "M:"), 16, 32) == 16
+
+
+@ALL
+def test_a_cma_pageblock_passes_for_cma_requests_alone(release: str) -> None:
+    """has_unmovable_pages: is_migrate_cma_page(page)."""
+    zone = zone_of(release, "C: k f0 f1 f2 f3", "C: f4")
+    assert refused_at(zone, 0, 32) == 0
+    zone.start_isolate_page_range(0, 32, C)
+    assert (zone.nr_free_pages, zone.nr_free_cma_pages) == (0, 0)
+    zone.undo_isolate_page_range(0, 32, C)
+    assert (zone.nr_free_pages, zone.nr_free_cma_pages) == (31, 31)
+
+
+@pytest.mark.parametrize(("release", "passes"), [("5.15", False), ("seed", True), ("6.1", False), ("6.12", False)])
+@pytest.mark.parametrize(("drawn", "start", "end"), [("k f0 f1 f2 a*8", 8, 16), ("f3 a*7 k", 0, 8)])
+def test_only_the_seed_looks_at_the_request_alone(release: str, passes: bool, drawn: str, start: int, end: int) -> None:
+    """Patch 3; at both ends 6.1 looks at whole pageblocks, too."""
+    zone = zone_of(release, f"M: {drawn}", "M: f4")
+    if passes:
+        zone.start_isolate_page_range(start, end)
+    else:
+        refused_at(zone, start, end)
+
+
+@ALL
+def test_a_pageblock_that_is_isolated_already_refuses(release: str) -> None:
+    zone = zone_of(release, *["M: f4"] * 4)
+    zone.start_isolate_page_range(32, 64)
+    assert refused_at(zone, 32, 64) == 32
+
+
+# ---- in which order, and back ----
+
+
+@pytest.mark.parametrize(
+    ("release", "isolated"),
+    [
+        ("5.15", (0, 16, 32, 48, 64, 80)),
+        ("6.1", (16, 64, 32, 48)),
+        ("6.12", (16, 64, 32, 48)),
+        ("naive", (16, 32, 48, 64)),
+    ],
+)
+def test_first_last_then_those_between(release: str, isolated: tuple[int, ...]) -> None:
+    zone = zone_of(release, *["M: f4"] * 6)
+    assert zone.start_isolate_page_range(16, 80) == isolated
+
+
+@ALL
+def test_a_range_that_ends_at_a_boundary_ends_isolation_there(release: str) -> None:
+    zone = zone_of(release, *["M: f4"] * 6)
+    assert zone.start_isolate_page_range(32, 64) == (32, 48)
+
+
+@ALL
+@pytest.mark.parametrize("bad", [0, 1, 2, 3])
+def test_a_refusal_gives_back_what_was_isolated(release: str, bad: int) -> None:
+    """Whichever of the four pageblocks refuses."""
+    zone = zone_of(release, *["M: k f0 f1 f2 f3" if i == bad else "M: f4" for i in range(4)])
+    free = zone.nr_free_pages
+    assert refused_at(zone, 0, 64) == 16 * bad
+    assert (zone.nr_free_pages, lists(zone, ISO)) == (free, {})
+
+
+@ALL
+def test_pageblocks_are_given_back_ascending_to_the_tails(release: str) -> None:
+    zone = zone_of(release, "M: f3 a*8", "M: f3 a*8", "M: f3 a*8", "M: f3 a*8")
+    zone.start_isolate_page_range(0, 32)
+    assert lists(zone, ISO) == {3: [0, 16]}
+    zone.undo_isolate_page_range(0, 32)
+    assert lists(zone, M) == {3: [32, 48, 0, 16]}
+
+
+@pytest.mark.parametrize(("release", "listed"), [("6.1", {5: [32, 0]}), ("6.12", {5: [32, 0]}), ("5.15", {5: [32, 0]})])
+def test_a_page_given_back_merges_with_its_free_buddy_and_goes_to_the_tail(
+    release: str, listed: dict[int, list[int]]
+) -> None:
+    """unset_migratetype_isolate: __isolate_free_page and __putback_isolated_page, which frees with FPI_TO_TAIL."""
+    zone = zone_of(release, "M: f4", "M: f4", "M: f5", "M:")
+    zone.start_isolate_page_range(0, 16)
+    zone.undo_isolate_page_range(0, 16)
+    assert lists(zone, M) == listed
+
+
+def test_an_isolated_page_of_two_pageblocks_is_counted_whole_by_its_head() -> None:
+    """move_freepages: pages_moved += 1 << order, also beyond the pageblock: what the seed is about."""
+    zone = zone_of("naive", "M: f5", "M:", "M: f4")
+    zone.start_isolate_page_range(0, 16)
+    assert (zone.nr_free_pages, lists(zone, ISO)) == (16, {5: [0]})
