@@ -1,0 +1,24 @@
+"""All mutations, room by room."""
+
+from .mutation import Mutation
+from .rules_buddy import BUDDY
+from .rules_compaction import COMPACTION
+from .rules_fallback import FALLBACK
+from .rules_isolation import CONTIG, ISOLATION, MIGRATION
+from .rules_percpu import PERCPU
+from .rules_release import CHOICES
+from .rules_requests import REQUESTS
+
+__all__ = ["MUTATIONS"]
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *BUDDY,
+    *FALLBACK,
+    *REQUESTS,
+    *PERCPU,
+    *ISOLATION,
+    *MIGRATION,
+    *CONTIG,
+    *COMPACTION,
+    *CHOICES,
+)
