@@ -64,8 +64,8 @@ COMPACTION = (
     Mutation(
         "compact-pinned",
         "compaction.migrate_collected",
-        "if not z.flags[src] & PG_PINNED:",
-        "if True:",
+        "if z.flags[src] & PG_PINNED:",
+        "if False:",
         "a pinned page stays",
     ),
 )
