@@ -63,9 +63,16 @@ COMPACTION = (
     ),
     Mutation(
         "compact-pinned",
-        "compaction.migrate_collected",
+        "compaction.migrate_one_by_one",
         "if z.flags[src] & PG_PINNED:",
         "if False:",
-        "a pinned page stays",
+        "6.1: a pinned page stays",
+    ),
+    Mutation(
+        "compact-pinned-batch",
+        "compaction._migrate_batch",
+        "if z.flags[src] & PG_PINNED:",
+        "if False:",
+        "6.12: a pinned page stays",
     ),
 )

@@ -219,7 +219,6 @@ FALLBACK = (
         "min_order = z.pageblock_order",
         "pass",
         "ALLOC_NOFRAGMENT takes whole pageblocks only",
-        equivalent="no request of the model sets ALLOC_NOFRAGMENT: it needs a second zone below",
     ),
     Mutation(
         "fallback-smallest-movable",
@@ -311,7 +310,6 @@ FALLBACK = (
         "min_order = z.pageblock_order",
         "pass",
         "6.12: ALLOC_NOFRAGMENT claims whole pageblocks only",
-        equivalent="no request of the model sets ALLOC_NOFRAGMENT: it needs a second zone below",
     ),
     Mutation(
         "claim-stops",

@@ -20,20 +20,30 @@ ISOLATION = (
         "reserved pages forbid isolation, even there",
     ),
     Mutation(
-        "unmovable-thp", "page_isolation.has_unmovable_pages", " | 1 << C_THP", "", "a THP does not forbid isolation"
+        "unmovable-thp",
+        "page_isolation.has_unmovable_pages",
+        "        if s & ALLOC:\n",
+        "        if s & ALLOC and flags[pfn] & CLASS_MASK == C_THP:\n            z.refused_why = WHY_NOT_LRU\n"
+        "            return pfn\n"
+        "        if s & ALLOC:\n",
+        "a THP does not forbid isolation",
     ),
     Mutation(
         "unmovable-hugetlb",
         "page_isolation.has_unmovable_pages",
-        " | 1 << C_HUGETLB",
-        "",
+        "        if s & ALLOC:\n",
+        "        if s & ALLOC and flags[pfn] & CLASS_MASK == C_HUGETLB:\n            z.refused_why = WHY_NOT_LRU\n"
+        "            return pfn\n"
+        "        if s & ALLOC:\n",
         "a huge page of hugetlb does not",
     ),
     Mutation(
         "unmovable-driver",
         "page_isolation.has_unmovable_pages",
-        " | 1 << C_MOVABLE_OPS",
-        "",
+        "        if s & ALLOC:\n",
+        "        if s & ALLOC and flags[pfn] & CLASS_MASK == C_MOVABLE_OPS:\n            z.refused_why = WHY_NOT_LRU\n"
+        "            return pfn\n"
+        "        if s & ALLOC:\n",
         "a page that its driver moves does not",
     ),
     Mutation(
@@ -119,7 +129,6 @@ ISOLATION = (
         "order < z.max_order\n                and ",
         "",
         "one of max order may not",
-        equivalent="a block of max order cannot merge: freed anew it goes to the tail, counted once, as if moved",
     ),
     Mutation(
         "unset-free-buddy",
@@ -134,6 +143,7 @@ ISOLATION = (
         "                and get_pageblock_migratetype(z, buddy) != ISOLATE\n",
         "",
         "and whose pageblock is not isolated",
+        equivalent="freed anew it merges with no isolated buddy and goes to the tail, as if moved",
     ),
     Mutation(
         "unset-5.15",
@@ -219,6 +229,7 @@ ISOLATION = (
         "if boundary >= z.zone_end or not page_is_online(z, boundary):\n            return 0",
         "pass",
         "at the zone's end there is nothing to cut",
+        equivalent="nothing reaches over the zone's end or into a hole, so nothing is found to cut",
     ),
     Mutation(
         "single-cuts",
@@ -322,6 +333,7 @@ ISOLATION = (
         "        pfn += z.pageblock_nr_pages\n",
         "        pfn = pageblock_end(z, pfn)\n",
         "the types are tested a pageblock's length apart, from the unaligned start",
+        equivalent="a request has isolated all pageblocks of the range, or the first one tested is not",
     ),
     Mutation(
         "test-types",
@@ -375,6 +387,7 @@ MIGRATION = (
         "pfn = block_end if size > block_end - pfn else pfn + size",
         "pfn = pfn + size",
         "a page that reaches over its pageblock's end sends the scan to that end",
+        equivalent="behind a head lie its tails, which the scan passes over one by one",
     ),
     Mutation(
         "migrate-gigantic",
@@ -484,6 +497,7 @@ CONTIG = (
         "    give_back(z, outer_start, start)\n    give_back(z, end, outer_end)\n",
         "    give_back(z, end, outer_end)\n    give_back(z, outer_start, start)\n",
         "what lies before the range is given back first",
+        equivalent="both lie in isolated pageblocks: they merge to the same blocks, which the undo finds by their pfns",
     ),
     Mutation(
         "give-back-ascending",
@@ -491,6 +505,7 @@ CONTIG = (
         "free_frames(z, pfn, 0)",
         "free_frames(z, start + end - 1 - pfn, 0)",
         "page by page, ascending",
+        equivalent="in isolated pageblocks any order merges to the same blocks, which the undo finds by their pfns",
     ),
     Mutation(
         "give-back-before-undo",
@@ -506,6 +521,7 @@ CONTIG = (
         "add_to_free_list(z, pfn",
         "add_to_free_list_tail(z, pfn",
         "seed: pageblocks of a cut page go to the head of the ISOLATE list",
+        equivalent="each piece leaves the ISOLATE list before the call ends, found by its pfn",
     ),
     Mutation(
         "seed-cut",

@@ -5,17 +5,12 @@ from .mutation import Mutation
 __all__ = ["CHOICES"]
 
 
-def choice(release: str, rule: str, value: str, other: str, words: str) -> Mutation:
+def choice(release: str, rule: str, value: str, other: str, words: str, equivalent: str = "") -> Mutation:
     """A release that chooses otherwise."""
     name = f"{release}-{rule.lower().replace('_', '-')}"
     where = {"5.15": "_LEGACY", "6.1-vanilla": "_VANILLA", "6.1": "_MERGED", "6.12": "_HYGIENE"}[release]
-    return Mutation(
-        name,
-        f"release={where}",
-        f"    k.RULE_{rule}: k.{value},",
-        f"    k.RULE_{rule}: k.{other},",
-        f"{release}: {words}",
-    )
+    old, new = (f"    k.RULE_{rule}: k.{choice}," for choice in (value, other))
+    return Mutation(name, f"release={where}", old, new, f"{release}: {words}", equivalent)
 
 
 CHOICES = (
@@ -27,6 +22,7 @@ CHOICES = (
         "UNSET_ANY_BUDDY",
         "UNSET_FREE_BUDDY",
         "a page given back is freed anew beside any pageblock that is not isolated",
+        "beside a buddy that is not free, or above max order, it goes to the tail, as if moved",
     ),
     choice("5.15", "PCP_BULK", "BULK_ROUND_ROBIN", "BULK_LIST_BY_LIST", "per-cpu lists are emptied in turn"),
     choice("5.15", "PCP_THP", "THP_BY_TYPE", "THP_MOVABLE_OR_NOT", "huge pages have a per-cpu list a type"),
