@@ -75,4 +75,32 @@ COMPACTION = (
         "if False:",
         "6.12: a pinned page stays",
     ),
+    Mutation(
+        "compact-stride",
+        "compaction.isolate_freepages",
+        "min(COMPACT_CLUSTER_MAX, stride << 1)",
+        "1",
+        "after a pageblock that gave nothing the free scanner looks at every second page only, then every fourth",
+    ),
+    Mutation(
+        "compact-left",
+        "compaction.compaction_alloc",
+        "if z.compact_free:\n            return NONE",
+        "pass",
+        "6.12: the free scanner does not go on while smaller pages are left",
+    ),
+    Mutation(
+        "compact-release-order",
+        "compaction.release_freepages",
+        "for order in range(z.max_order + 1):\n",
+        "for order in range(z.max_order + 1):\n        order = z.max_order - order\n",
+        "6.12: unused targets are given back from the smallest order on",
+    ),
+    Mutation(
+        "compact-free-head",
+        "compaction.compaction_free",
+        "list_insert(z, pfn, head, z.nxt[head])",
+        "list_insert(z, pfn, z.prv[head], head)",
+        "a target that was not needed is the next one",
+    ),
 )

@@ -9,7 +9,7 @@ import pytest
 
 from pageblock import ContigRefused, PageClass, Zone
 
-from .test_rules_layout import ISO, M, U, lists, types, zone_of
+from .test_rules_layout import ISO, M, U, events, lists, types, zone_of
 
 ALL = pytest.mark.parametrize("release", ["5.15", "seed", "6.1", "6.12"])
 
@@ -124,3 +124,33 @@ def test_ranges_with_reserved_or_hugetlb_pages_are_not_tried(drawn: str, start: 
     zone = zone_of("6.1", "U: f4", f"M: {drawn}", "M: f5", "M:")
     assert zone.alloc_contig_pages(32).start_pfn == start
     assert types(zone)[0] == (M if start == 0 else U)
+
+
+# ---- a page across the boundary ----
+
+
+@pytest.mark.parametrize("drawn", ["t5", "d5", "g5"])
+def test_6_1_moves_what_crosses_the_boundary_its_pageblock_isolated_meanwhile(drawn: str) -> None:
+    """isolate_single_pageblock: PageHuge, PageLRU or __PageMovable; page_mt is given back before the cut (88ee134320b8)."""
+    zone = zone_of("6.1", f"M: {drawn}", "M:", "M: f5", "M:", "M: f5", "M:")
+    steps = events(zone, "set_migratetype_isolate")
+    assert zone.alloc_contig_range(16, 32).moved == ((0, 32, 5),)
+    # isolated: 16, 0; given back: 0, 16
+    assert [step["pfn"] for step in steps] == [16, 0, 0, 16]
+    assert (types(zone), lists(zone, M)) == ([M] * 6, {4: [0], 5: [64]})
+
+
+def test_6_1_refuses_a_compound_page_across_the_boundary_that_cannot_move() -> None:
+    zone = zone_of("6.1", "M: s5", "M:", "M: f5", "M:")
+    assert refusal(zone, 16, 32) == ("start_isolate_page_range", 16)
+
+
+@pytest.mark.parametrize(("drawn", "taken"), [("g5", True), ("t5", False), ("d5", False)])
+def test_6_12_passes_over_hugetlb_across_the_boundary_and_refuses_anything_else(drawn: str, taken: bool) -> None:
+    """fd919a85cd55: "not expected to exceed pageblock_order"."""
+    zone = zone_of("6.12", f"M: {drawn}", "M:", "M: f5", "M:", "M: f5", "M:")
+    if taken:
+        assert zone.alloc_contig_range(16, 32).moved == ((0, 32, 5),)
+    else:
+        assert refusal(zone, 16, 32)[0] == "start_isolate_page_range"
+        assert (types(zone), zone.nr_isolate_pageblock) == ([M] * 6, 0)

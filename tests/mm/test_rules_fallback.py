@@ -7,6 +7,7 @@ __rmqueue_claim, try_to_steal_block, __rmqueue_steal (6.12.117). Pageblocks have
 import pytest
 
 from pageblock import Migratetype, OutOfMemoryError
+from pageblock.mm.memory import Member, Memory
 
 from .test_rules_layout import C, H, M, R, U, lists, types, zone_of
 
@@ -91,6 +92,18 @@ def test_6_12_claims_nothing_below_half_the_pageblock_order_for_a_movable_reques
     zone = zone_of("6.12", "U: f1 a*14")
     assert zone.alloc(0, M) == 0
     assert (lists(zone, U), types(zone)) == ({0: [1]}, [U])
+
+
+@BOTH
+@pytest.mark.parametrize(("normal", "pfn"), [("M: f3 a*8", 0), ("M: f4", 16)])
+def test_with_room_in_a_lower_zone_only_whole_pageblocks_are_taken_from_movable(
+    release: str, normal: str, pfn: int
+) -> None:
+    """ALLOC_NOFRAGMENT: min_order = pageblock_order."""
+    low = zone_of(release, "U: f4")
+    high = zone_of(release, "M: .*16", normal)
+    memory = Memory([Member(low, kind="DMA32"), Member(high)])
+    assert memory.alloc(0, U) == pfn
 
 
 # ---- what becomes of the pageblock ----

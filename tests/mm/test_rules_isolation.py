@@ -88,9 +88,12 @@ def test_in_zone_movable_all_but_reserved_pages_count_as_movable(release: str) -
 
 
 @ALL
-@pytest.mark.parametrize(("drawn", "pfn"), [("a i t1 g2 d1 d k f2", 11), ("a i t1 g2 d1 d r f2", 11), ("s4", 0)])
+@pytest.mark.parametrize(
+    ("drawn", "pfn"),
+    [("a i t1 g2 d1 d k f2", 11), ("a i t1 g2 d1 d r f2", 11), ("s4", 0), ("a w f1 f2 f3", 1), ("o a f1 f2 f3", 0)],
+)
 def test_the_first_unmovable_page_refuses(release: str, drawn: str, pfn: int) -> None:
-    """LRU, hugetlb and driver-movable pages pass."""
+    """LRU, hugetlb and driver-movable pages pass; poisoned and offline ones only for memory offlining."""
     assert refused_at(zone_of(release, f"M: {drawn}", "M: f4"), 0, 16) == pfn
 
 
@@ -187,3 +190,38 @@ def test_an_isolated_page_of_two_pageblocks_is_counted_whole_by_its_head() -> No
     zone = zone_of("naive", "M: f5", "M:", "M: f4")
     zone.start_isolate_page_range(0, 16)
     assert (zone.nr_free_pages, lists(zone, ISO)) == (16, {5: [0]})
+
+
+def test_5_15_gives_back_a_pageblock_that_begins_before_the_zone() -> None:
+    """undo_isolate_page_range: __first_valid_page."""
+    zone = zone_of("5.15", "M: .*8 f3", "M: f4")
+    zone.start_isolate_page_range(8, 32)
+    assert (lists(zone, ISO), zone.nr_free_pages) == ({3: [8], 4: [16]}, 0)
+    zone.undo_isolate_page_range(8, 32)
+    assert (lists(zone, M), zone.nr_isolate_pageblock) == ({3: [8], 4: [16]}, 0)
+
+
+@pytest.mark.parametrize(("release", "refuses"), [("6.1", False), ("6.12", True)])
+def test_a_pageblock_that_reaches_out_of_the_zone(release: str, refuses: bool) -> None:
+    """6.1 isolates it without its free pages; 6.12: move_freepages_block_isolate returns false, -EBUSY."""
+    zone = zone_of(release, "M: f4", "M: f3 .*8")
+    if refuses:
+        assert refused_at(zone, 16, 24) == 16
+    else:
+        zone.start_isolate_page_range(16, 24)
+        assert (types(zone), lists(zone, M), zone.nr_free_pages) == ([M, ISO], {3: [16], 4: [0]}, 24)
+
+
+@pytest.mark.parametrize(
+    ("release", "free", "listed", "isolated"), [("6.1", 32, {5: [0]}, {}), ("6.12", 16, {4: [0]}, {4: [16]})]
+)
+def test_one_of_two_pageblocks_of_an_isolated_page_is_given_back(
+    release: str, free: int, listed: dict[int, list[int]], isolated: dict[int, list[int]]
+) -> None:
+    """6.1 moves the page by its head; 6.12 cuts it. Neither frees it anew: its buddy is in use."""
+    zone = zone_of(release, "M: t4", "M: f4", "M: k4", "M: k4", max_order=6)
+    zone.start_isolate_page_range(0, 32)
+    zone.free(0)
+    assert lists(zone, ISO) == {5: [0]}
+    zone.undo_isolate_page_range(0, 16)
+    assert (zone.nr_free_pages, lists(zone, M), lists(zone, ISO)) == (free, listed, isolated)

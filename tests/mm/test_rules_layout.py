@@ -21,6 +21,8 @@ _CLASSES = {
     "t": (PageClass.THP, True, 0),
     "g": (PageClass.HUGETLB, True, 0),
     "r": (PageClass.RESERVED, False, 0),
+    "w": (PageClass.HWPOISON, False, 0),
+    "o": (PageClass.OFFLINE, False, 0),
 }
 
 

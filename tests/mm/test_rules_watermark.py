@@ -58,6 +58,20 @@ def test_watermarks_see_a_counter_that_lags_up_to_the_threshold(release: str) ->
 
 
 @BOTH
+def test_a_counter_lags_upwards_too(release: str) -> None:
+    """8 and 4 pages are free, but 8 are counted; the fifth brings the counter to 13."""
+    zone = zone_of(release, "U: f3 k*8", "U: k4")
+    zone.set_watermarks(10, 10, 10)
+    zone.set_stat_threshold(4)
+    for pfn in range(8, 12):
+        zone.free(pfn)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+    zone.free(12)
+    zone.alloc(0, U)
+
+
+@BOTH
 def test_the_balance_with_cma_sees_lagging_counters(release: str) -> None:
     """2 * 16 > 32 is false until 5 pages are told at once; 2 * 16 > 27 is true until another 5 are: 2 * 11 > 22 is not."""
     zone = zone_of(release, "M: f4", "C: f4")
@@ -286,6 +300,14 @@ def test_the_pageblock_with_the_smallest_free_page_is_given_up(release: str) -> 
     assert zone.unreserve_highatomic_pageblock(M)
     assert (types(zone), lists(zone, M), lists(zone, H)) == ([H, M, H], {1: [16]}, {2: [32], 3: [0]})
     assert zone.reserves()["highatomic"] == 32
+
+
+@BOTH
+def test_given_up_pages_go_to_the_tail(release: str) -> None:
+    zone = zone_of(release, "H: f4", "M: f4", "H: k4")
+    zone.set_highatomic(32, 16)
+    zone.unreserve_highatomic_pageblock(M)
+    assert lists(zone, M) == {4: [16, 0]}
 
 
 @pytest.mark.parametrize(("release", "becomes", "reserved"), [("6.1", [M, H], 32), ("6.12", [M, M], 16)])
