@@ -99,6 +99,8 @@ def test_a_pageblock_that_another_isolated(release: str, end: int, left: list[in
     else:
         zone.alloc_contig_range(0, end)
     assert types(zone)[:2] == left
+    assert zone.nr_isolate_pageblock == left.count(ISO)
+    zone.check()
 
 
 def test_naive_takes_no_page_that_begins_in_a_pageblock_it_did_not_isolate() -> None:

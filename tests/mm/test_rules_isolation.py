@@ -73,6 +73,13 @@ def test_a_page_of_eight_pageblocks_is_cut_around_one(
     assert (lists(zone, ISO), zone.nr_free_pages) == ({4: [48]}, 112)
 
 
+def test_a_page_across_the_whole_request_is_cut_where_pages_are_aligned() -> None:
+    """[48, 128): 48 + 16 pages are not aligned to more than 16, so [48, 64) is a piece of its own."""
+    zone = zone_of("6.1", "M: f7", *["M:"] * 7, max_order=7)
+    zone.start_isolate_page_range(48, 128)
+    assert (lists(zone, ISO), lists(zone, M), zone.nr_free_pages) == ({4: [48], 6: [64]}, {4: [32], 5: [0]}, 48)
+
+
 # ---- what forbids isolation ----
 
 
