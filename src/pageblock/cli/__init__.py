@@ -5,6 +5,7 @@ Subcommands are imported when they are called, so that ``--help`` stays quick.
 """
 
 import importlib
+import keyword
 import os
 import sys
 import warnings
@@ -12,33 +13,46 @@ from typing import Any
 
 import click
 
-__all__ = ["main"]
+__all__ = ["Commands", "main"]
 
-#: Subcommand -> what it is for; its module here has the same name and a click command ``command``.
+#: Subcommand -> what it is for; its module here has the same name (``try_`` for "try") and a click command ``command``.
 COMMANDS = {
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
     "replay": "run traces of real kernels on the model and compare every answer",
+    "try": "ask for gigantic pages, CMA, offlining or unplugging on a machine's state: what would it get",
 }
 
 
-class _Group(click.Group):
-    """Finds subcommands by name and imports only the one that is called."""
+class Commands(click.Group):
+    """Finds subcommands by name and imports only the one that is called.
+
+    ``commands_of``: the package whose modules they are; ``about``: name -> what it is for.
+    """
+
+    def __init__(self, *args: Any, commands_of: str, about: dict[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.package = commands_of
+        self.about = about
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.about)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.about:
             return None
-        command: click.Command = importlib.import_module(f".{cmd_name}", __name__).command
+        # a module cannot bear the name of a keyword
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f".{name}", self.package).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.about.items()))
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, commands_of=__name__, about=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="pageblock")
 def cli() -> None:
     """Where can this Linux machine still get contiguous memory, what would it cost, and what stands in the way?"""

@@ -1,0 +1,65 @@
+"""Ask a consumer for something on a machine's state, under several releases; the machine itself is never touched."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..consumers import Trial
+from ..errors import InputError
+from ..machine import Snapshot
+from ..machine.zones import snapshot_zones
+from ..mm import release as find_release
+from ..mm.memory import KINDS, Member, Memory
+
+__all__ = ["TRIED_RELEASES", "Question", "Tried", "load_memory", "try_releases"]
+
+#: Releases under which a request is tried unless told: before the seed, the seed, and what Linux made of it.
+TRIED_RELEASES = ("5.15", "seed", "6.1", "6.12")
+
+#: Asks for something: it may change the memory that it is given, which is a copy of its own.
+Question = Callable[[Memory], Trial]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The answers of all releases. ``assumptions``: what the machine does not say and was assumed, one line each."""
+
+    source: str
+    kernel: str | None
+    question: str
+    page_size: int
+    assumptions: tuple[str, ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def answer(self) -> Trial:
+        """That of the release asked about: the first."""
+        return self.trials[0]
+
+
+def load_memory(snapshot: Snapshot, release: str) -> Memory:
+    """The snapshot's zones as one memory of the model; zones of kinds that no request goes to are left out.
+
+    Raises:
+        InputError: no page is known, or no zone is left.
+    """
+    zones = snapshot_zones(snapshot, release)
+    # zoneinfo lists a zone's protection against each kind that the kernel was built with; only x86-64's order is known
+    known = all(info.name in ("DMA", "DMA32", "Normal", "Movable", "Device") for info in snapshot.zones)
+    members = [
+        Member(zone, info.node, info.name, info.protection[:4] if known and len(info.protection) >= 4 else ())
+        for zone, info in zip(zones, snapshot.zones, strict=True)
+        if info.name in KINDS
+    ]
+    if not members:
+        raise InputError(f"{snapshot.source}: no zone of a kind that requests go to ({', '.join(KINDS)})")
+    return Memory(members)
+
+
+def try_releases(
+    snapshot: Snapshot, releases: Sequence[str], question: str, ask: Question, assumptions: Sequence[str] = ()
+) -> Tried:
+    """Ask under each release, on a fresh memory each time. ``question``: the request in words."""
+    for name in releases:
+        find_release(name)
+    trials = tuple(ask(load_memory(snapshot, name)) for name in releases)
+    return Tried(snapshot.source, snapshot.kernel, question, snapshot.page_size, tuple(assumptions), trials)
