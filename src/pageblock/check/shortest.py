@@ -14,13 +14,16 @@ import numpy.typing as npt
 from ..mm import OPERATION, Migratetype, PageClass, PageFlag, Zone
 from ..mm.errors import ContigRefused, InvariantError
 
-__all__ = ["SYMPTOMS", "Found", "Menu", "Operation", "Symptom", "boot", "consequences"]
+__all__ = ["BUG", "SYMPTOMS", "Found", "Menu", "Operation", "Symptom", "boot", "consequences"]
 
 #: An empty handle of ``Zone.run``.
 EMPTY = 0xFFFFFFFF
 
-#: What ``Zone.run`` answers where the kernel would stop.
-BUG = -9999
+#: What ``Zone.run`` answers where the kernel would stop (-ENOTRECOVERABLE).
+BUG = -131
+
+#: Invariants whose breach is a symptom of its own; that of any other is "list".
+INVARIANTS = {"NR_FREE_PAGES": "drift", "NR_FREE_CMA_PAGES": "drift", "nr_isolate_pageblock": "count"}
 
 #: Types that can fall back to each other (migratetype_is_mergeable).
 MERGEABLE = {int(Migratetype.UNMOVABLE), int(Migratetype.MOVABLE), int(Migratetype.RECLAIMABLE)}
@@ -32,6 +35,7 @@ SYMPTOMS = {
     "bug": "the kernel stops (VM_BUG_ON)",
     "drift": "the free pages are counted wrong",
     "list": "a free page is on a wrong list",
+    "count": "the isolated pageblocks are counted wrong",
     "taken": "a page of an isolated pageblock is given away",
     "cma": "an unmovable page lies in a CMA pageblock",
     "mixed": "a free page spans pageblocks that cannot fall back to each other",
@@ -88,8 +92,8 @@ class Found:
 class Menu:
     """The small world, and what may happen in it.
 
-    ``within``: ranges lie in [0, within). ``depth``, ``further``: operations, see ``consequences``. ``cma``: a CMA area may
-    be made at boot; ``isolation``: pageblocks are isolated and given back, outside alloc_contig_range, too.
+    ``within``: ranges lie in [0, within). ``depth``: most operations of a sequence. ``cma``: a CMA area may be made at
+    boot; ``isolation``: pageblocks are isolated and given back, outside alloc_contig_range, too.
     """
 
     nr_pages: int = 16
@@ -97,7 +101,6 @@ class Menu:
     max_order: int = 2
     within: int = 8
     depth: int = 2
-    further: int = 4
     cma: bool = False
     isolation: bool = False
 
@@ -117,11 +120,11 @@ class _Side:
         self.zone.load_state({**state, "arrays": tuple(a.copy() for a in state["arrays"])})
         self.handles = handles.copy()
 
-    def key(self) -> bytes:
-        """What tells this state from others: pages, types, lists in order, counters."""
-        state = self.zone.saved_state()
+    def key(self, saved: _Saved) -> bytes:
+        """What tells the present, saved state from others: pages, types, lists in order, counters, handles."""
+        state, handles = saved
         pages = b"".join(a.tobytes() for a in state["arrays"][2:5])
-        return pages + repr((self.zone.digests(), state["counters"][:3])).encode()
+        return pages + handles.tobytes() + repr((self.zone.digests(), state["counters"][:3])).encode()
 
     def do(self, operation: Operation) -> int:
         """Run one operation; its pfn, or a negated errno; BUG where the kernel stops."""
@@ -232,14 +235,12 @@ class _Node:
 def consequences(wrong: str, right: str, menu: Menu) -> tuple[Found, ...]:
     """What can go wrong under the rules of ``wrong`` and not under those of ``right``: a shortest sequence for each symptom.
 
-    Those found after fewest operations first, of these the gravest. Sequences of up to ``menu.depth`` operations are
-    tried, and longer ones up to ``menu.further`` as long as nothing was found. None of them shows a symptom: ().
+    Those found after fewest operations first, of these the gravest. All sequences of up to ``menu.depth`` operations are
+    tried; if none of them shows a symptom: ().
     """
     search = _Search(wrong, right, menu)
     frontier = search.boots()
-    for depth in range(1, menu.further + 1):
-        if depth > menu.depth and search.found:
-            break
+    for depth in range(1, menu.depth + 1):
         frontier = [after for node in frontier for after in search.steps(node, depth)]
     return tuple(sorted(search.found.values(), key=lambda found: (len(found.operations), found.symptom.rank)))
 
@@ -257,7 +258,7 @@ class _Search:
 
     def boot(self, area: tuple[int, int] | None) -> tuple[_Side, _Side]:
         """Both zones as at boot, perhaps with a CMA area."""
-        wrong, right = (_Side(boot(name, self.menu, area), self.menu.further) for name in self.releases)
+        wrong, right = (_Side(boot(name, self.menu, area), self.menu.depth) for name in self.releases)
         return wrong, right
 
     def boots(self) -> list[_Node]:
@@ -284,16 +285,21 @@ class _Search:
             return
         for operation in _menu_of(self.menu, node.live, len(node.operations)):
             self.tried += 1
-            for side, saved in zip(self.sides, node.saved, strict=True):
-                side.load(saved)
+            for side, state in zip(self.sides, node.saved, strict=True):
+                side.load(state)
             before = tuple(side.zone.pageblock_types for side in self.sides)
             results = (self.sides[0].do(operation), self.sides[1].do(operation))
-            after = node.then(operation, results, (self.sides[0].save(), self.sides[1].save()))
+            # what the last operation led to is looked at, and not followed
+            last = depth == self.menu.depth
+            saved = node.saved if last else (self.sides[0].save(), self.sides[1].save())
+            after = node.then(operation, results, saved)
             self.note(self.sides, before, after)
             # where only one got what was asked for, the same operations no longer mean the same
-            if (results[0] < 0) != (results[1] < 0):
+            if (results[0] < 0) != (results[1] < 0) or results[0] == BUG:
                 continue
-            key = self.sides[0].key() + self.sides[1].key()
+            if last:
+                continue
+            key = b"".join(side.key(state) for side, state in zip(self.sides, after.saved, strict=True))
             if key not in self.seen:
                 self.seen.add(key)
                 yield after
@@ -309,12 +315,12 @@ def _compare(sides: tuple[_Side, _Side], before: tuple[npt.NDArray[np.uint8], ..
     """Symptoms of the first side, after the last operation, that the second does not show."""
     operation = node.operations[-1] if node.operations else None
     results = node.results[-1] if node.results else (0, 0)
-    mine, theirs = (
-        {symptom.name: symptom for symptom in _symptoms(side.zone, types, operation, result)}
-        for side, types, result in zip(sides, before, results, strict=True)
-    )
-    if operation is not None and operation.name == "contig" and results[0] < 0 <= results[1]:
+    mine = {symptom.name: symptom for symptom in _symptoms(sides[0].zone, before[0], operation, results[0])}
+    if operation is not None and operation.name == "contig" and BUG < results[0] < 0 <= results[1]:
         mine["busy"] = Symptom("busy", f"answers {results[0]}")
+    if not mine:
+        return ()
+    theirs = {symptom.name for symptom in _symptoms(sides[1].zone, before[1], operation, results[1])}
     return tuple(mine[name] for name in SYMPTOMS if name in mine and name not in theirs)
 
 
@@ -326,8 +332,7 @@ def _symptoms(zone: Zone, before: npt.NDArray[np.uint8], operation: Operation | 
     try:
         zone.check()
     except InvariantError as error:
-        name = "drift" if error.invariant.startswith("NR_FREE") else "list"
-        yield Symptom(name, error.message)
+        yield Symptom(INVARIANTS.get(error.invariant, "list"), error.message)
     types = zone.pageblock_types
     shift = zone.geometry.pageblock_order
     if operation is None or operation.name in ("contig", "interrupted"):
@@ -354,6 +359,8 @@ def _symptoms(zone: Zone, before: npt.NDArray[np.uint8], operation: Operation | 
 
 def _mixed(zone: Zone, types: npt.NDArray[np.uint8]) -> Iterator[Symptom]:
     """Free pages over pageblocks of which one may not fall back to another (migratetype_is_mergeable)."""
+    if MERGEABLE.issuperset(types.tolist()):
+        return
     g = zone.geometry
     for order in range(g.pageblock_order + 1, g.max_order + 1):
         for migratetype in range(len(Migratetype)):

@@ -260,6 +260,16 @@ class LoadedZone(BareZone):
         """Absolute pfn that the core counts from; ``run`` keeps handles relative to it."""
         return self.base_pfn
 
+    def blocks_in(self, start_pfn: Any, end_pfn: Any) -> tuple[Any, Any]:
+        """Blocks that begin in [start_pfn, end_pfn), free or in use: pfns (int64) and orders (uint8), ascending.
+
+        Raises RangeError outside the zone.
+        """
+        start, end = self.checked_range(start_pfn, end_pfn)
+        part = self.state_array[start:end]
+        heads = np.flatnonzero(part)
+        return heads + (self.base_pfn + start), part[heads] & np.uint8(ORDER_MASK)
+
     def drain_all_pages(self) -> None:
         """Give the pages of the per-cpu lists to the buddy lists."""
         self.begin(False)

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["byte_progress", "page_progress"]
+__all__ = ["byte_progress", "page_progress", "row_progress"]
 
 
 @contextmanager
@@ -32,6 +32,11 @@ def _progress(what: str, amount: ProgressColumn) -> Iterator[Callable[[int, int]
 
 def page_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
     """Progress counted in pages."""
+    return _progress(what, MofNCompleteColumn())
+
+
+def row_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    """Progress counted in rows of a table."""
     return _progress(what, MofNCompleteColumn())
 
 
