@@ -135,6 +135,12 @@ class ZoneState:
     handles: cython.p_uint  # pfn of each owner handle, kept up to date by migration
     nr_handles: cython.uint
 
+    overlapping: cython.bint  # free blocks may cover pages in use (overlap.py)
+    covered: cython.p_uchar  # one byte a pageblock: it may have such pages
+    used_state: cython.p_uchar  # state, flags and owner of pages in use under free blocks; state 0: none
+    used_flags: cython.p_uchar
+    used_owner: cython.p_uint
+
     log: cython.p_ulonglong  # EVENT_WORDS words an event
     log_events: cython.uint
     log_capacity: cython.uint
@@ -153,6 +159,9 @@ class ZoneState:
     rules_array: Any
     batch_array: Any
     handles_array: Any
+    covered_array: Any
+    used_array: Any
+    used_owner_array: Any
     log_array: Any
 
 
@@ -225,6 +234,7 @@ def zone_init(
     z.spill_target = None
     z.targets_may_spill = False
     z.signal_pending = False
+    z.overlapping = False
     z.log_events = 0
     z.recording = False
     z.batch_count = 0
