@@ -51,7 +51,7 @@ if not cython.compiled:
     from .survey import find_head, survey_stretches
     from .digest import digest_free_lists, digest_pageblocks, digest_pcp_lists
     from .bare_zone import NO_PAGE
-    from .loaded_zone import LoadedZone
+    from .hotplug_zone import HotplugZone
 
 
 #: Start and multiplier of the 64-bit FNV-1a digest.
@@ -80,7 +80,7 @@ OPERATION = np.dtype(
 
 
 @cython.cclass
-class Zone(LoadedZone):
+class Zone(HotplugZone):
     """A memory zone whose every free list, pageblock type and counter follows one kernel release.
 
     Args:

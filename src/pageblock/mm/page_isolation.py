@@ -415,6 +415,7 @@ def isolate_ascending(
     check_end: cython.uint,
     mt: cython.uint,
     undo: cython.bint,
+    isolation_flags: cython.uint = 0,
 ) -> cython.int:
     """start_isolate_page_range of 5.15: pageblocks of [start, end) ascending.
 
@@ -426,7 +427,7 @@ def isolate_ascending(
     page: cython.uint
     while pfn < end:
         page = first_valid_page(z, pfn, z.pageblock_nr_pages)
-        if page != NONE and set_migratetype_isolate(z, page, mt, 0, check_start, check_end):
+        if page != NONE and set_migratetype_isolate(z, page, mt, isolation_flags, check_start, check_end):
             if undo:
                 undo_isolate_page_range(z, start, pfn, mt)
             return -EBUSY

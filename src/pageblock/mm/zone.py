@@ -129,6 +129,7 @@ class ZoneState:
 
     spill_target: Any  # who finds a migration target in another zone; None: one is always found
     targets_may_spill: cython.bint  # another zone takes migration targets that this one refuses
+    targets_elsewhere: cython.bint  # this zone is asked for none: its zonelist is not the one that counts (offline_pages)
     signal_pending: cython.bint  # alloc_contig_range is interrupted after isolation
 
     taken_type: cython.uint  # list that the last page came from (the kernel's page->index)
@@ -233,6 +234,7 @@ def zone_init(
     z.compact_moved = 0
     z.spill_target = None
     z.targets_may_spill = False
+    z.targets_elsewhere = False
     z.signal_pending = False
     z.overlapping = False
     z.log_events = 0
