@@ -340,9 +340,9 @@ class CmaArea:
                     pfn, pfn + count, Migratetype.CMA, owner=owner, handles=handles, **options
                 )
             except ContigRefused as refusal:
-                assert refusal.tried is not None
                 errno = refusal.errno
-                tries.append(CmaTry(pfn, pfn + count, errno, refusal.tried, refusal))
+                done = refusal.tried or ContigRange(pfn, pfn + count, (), (), (), ())
+                tries.append(CmaTry(pfn, pfn + count, errno, done, refusal))
                 self._clear(found, bit, nr, count)
                 if errno != EBUSY:
                     return None, errno, f"{refusal.step}: {refusal.rule}"
@@ -382,7 +382,7 @@ class CmaArea:
             self._free_compound(zone, pfn, count)
         else:
             zone.free_contig_range(pfn, count)
-        self._clear(found, (pfn - found.base_pfn) >> self.order_per_bit, self._bits(count), count)
+        self.clear_bitmap(pfn, count)
         if "release_pages_success" in self.counters:
             self.counters["release_pages_success"] += count
         return True
@@ -395,6 +395,11 @@ class CmaArea:
                 f"pfn {pfn} is in a compound page of order {page.order}: release {self.release_name} frees it whole"
             )
         zone.free(pfn)
+
+    def clear_bitmap(self, pfn: int, count: int) -> None:
+        """Clear the bits of pages that are freed in another way or later (cma_clear_bitmap)."""
+        found = next(r for r in self.ranges if r.base_pfn <= pfn < r.end_pfn)
+        self._clear(found, (pfn - found.base_pfn) >> self.order_per_bit, self._bits(count), count)
 
     # ---- the bitmap ----
 
