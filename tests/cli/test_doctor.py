@@ -106,7 +106,7 @@ def machine(tmp_path: Path) -> Path:
         (["--size", "2048"], "power-of-two multiple of the page"),
         (["--size", "huge"], "is not a size"),
         (["--release", "9.9"], "unknown release '9.9'"),
-        (["--release", "6.1+p1"], "only patches 1, 3 and 4"),
+        (["--release", "6.1+p1"], "p1 is no switch of 6.1"),
         (["--zone", "Nowhere"], "no zone 'Nowhere' here: choose from 0:DMA"),
         (["--ranges"], "--ranges goes with --json"),
         (["--nonsense"], "No such option"),

@@ -18,6 +18,9 @@ __all__ = ["Divergence", "Replay", "replay"]
 
 Moves = tuple[tuple[int | None, int | None], ...]
 
+#: The model's errno for a request in which the kernel stops with a BUG.
+BUG = -131
+
 EMPTY = 0xFFFFFFFF
 OFFNODE = 0xFFFFFFFE
 _GROW = 1 << 16
@@ -190,6 +193,11 @@ class _Player:
             boost=marks.get("boost", 0),
         )
         zone.set_highatomic(marks.get("highatomic", 0), marks.get("free_highatomic", 0))
+        zone.set_counters(
+            nr_free_pages=dump.counted.get("stat_free"),
+            nr_free_cma_pages=dump.cma.get("nr_free_cma"),
+            nr_isolate_pageblock=marks.get("nr_isolate"),
+        )
         zone.set_targets_may_spill(True)
         if self.reader.header.per_cpu_lists:
             self.load_pcp(zone, dump)
@@ -322,8 +330,6 @@ class _Player:
             raise self.reader.fail(f"range [{c.start}, +{c.nr_pages}) is outside the zone", c.line)
         events: list[Event] = []
         errno = self.ask(zone, c, events)
-        if c.errno is None:
-            raise self.reader.fail("the kernel stopped with a BUG here, which this release does not do", c.line)
         first = zone.start_pfn
 
         def relative(pfn: int | None) -> int | None:
@@ -336,10 +342,10 @@ class _Player:
         ]
         moved = tuple((relative(source), relative(target)) for source, target in moves)
         what = f"alloc_contig_range [{c.start}, {c.start + c.nr_pages})"
-        if errno != c.errno:
-            raise _Parted(
-                c.line, what, f"errno {c.errno}", f"errno {errno}", self.lists_around(zone, None, 1, "after it")
-            )
+        if errno != (BUG if c.errno is None else c.errno):
+            theirs = "stopped with a BUG" if c.errno is None else f"errno {c.errno}"
+            mine = "BUG in {}: {} at pfn {}".format(*zone.last_refusal()) if errno == BUG else f"errno {errno}"
+            raise _Parted(c.line, what, theirs, mine, self.lists_around(zone, None, 1, "after it"))
         self.compare_moves(c.line, what, c.moves, moved)
         if errno == 0:
             self.sizes[c.handle] = c.nr_pages
@@ -476,11 +482,35 @@ class _Player:
                     found["cnt"] += pages
                     found["leak"] += isolated
                     found["wrong"] += other - isolated
+        found |= self.misplaced(zone)
         found["nr_isolate"] = zone.nr_isolate_pageblock
         found["isoblk"] = int((types == Migratetype.ISOLATE).sum())
         found["stat"] = zone.nr_free_pages
         found["drift"] = zone.nr_free_pages - found["cnt"]
-        return found | {"olap": 0, "twice": 0, "mis": 0}
+        return found
+
+    def misplaced(self, zone: Zone) -> dict[str, int]:
+        """Listed pages that a handle owns too, pages listed twice, and entries that are not aligned to their size."""
+        nr_pages = zone.geometry.nr_pages
+        listed = np.zeros(nr_pages + 1, np.int64)
+        misaligned = 0
+        for order in range(zone.geometry.max_order + 1):
+            for mt in Migratetype:
+                pfns = zone.free_list(order, mt).astype(np.int64)
+                misaligned += int((pfns % (1 << order) != 0).sum())
+                np.add.at(listed, pfns - zone.start_pfn, 1)
+                np.subtract.at(listed, np.minimum(pfns - zone.start_pfn + (1 << order), nr_pages), 1)
+        owned = np.zeros(nr_pages + 1, np.int64)
+        live = np.flatnonzero(self.handles < OFFNODE)
+        starts = self.handles[live].astype(np.int64) - (zone.start_pfn - zone.base())
+        np.add.at(owned, starts, 1)
+        np.subtract.at(owned, starts + self.sizes[live], 1)
+        times = np.cumsum(listed)
+        return {
+            "olap": int(((times > 0) & (np.cumsum(owned) > 0)).sum()),
+            "twice": int((times > 1).sum()),
+            "mis": misaligned,
+        }
 
     def compare_dump(self, dump: Dump) -> None:
         """A later dump against the zone: types, every list in order, per-cpu lists, reserves, live handles."""
@@ -515,6 +545,13 @@ class _Player:
             for name, theirs_q in dump.pcp.items():
                 if name in state and state[name] != theirs_q:
                     raise _Parted(dump.line, f"per-cpu {name}", theirs_q, state[name])
+        for name, theirs_n, ours in (
+            ("NR_FREE_PAGES", dump.counted.get("stat_free"), zone.nr_free_pages),
+            ("NR_FREE_CMA_PAGES", dump.cma.get("nr_free_cma"), zone.nr_free_cma_pages),
+            ("nr_isolate_pageblock", dump.watermarks.get("nr_isolate"), zone.nr_isolate_pageblock),
+        ):
+            if theirs_n is not None and theirs_n != ours:
+                raise _Parted(dump.line, f"counter {name}", theirs_n, ours)
         reserves = zone.reserves()
         for name in _DUMPED:
             if name in dump.watermarks and name in reserves and dump.watermarks[name] != reserves[name]:

@@ -49,7 +49,10 @@ class Header:
 
 @dataclass(slots=True)
 class Dump:
-    """A whole state. Lists and types in the trace's own numbers; pfns relative to the zone."""
+    """A whole state. Lists and types in the trace's own numbers; pfns relative to the zone.
+
+    ``cma``: the CMA area, if there is one; ``counted``: the recorder's own counts.
+    """
 
     line: int
     tag: str
@@ -61,6 +64,8 @@ class Dump:
     pcp_lists: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
     foreign: list[tuple[int, int, str]] = field(default_factory=list)
     owned: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    cma: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
     after_bug: bool = False
 
     def number(self, key: str) -> int:
@@ -274,6 +279,7 @@ class TraceReader:
                 if not rest.startswith("end"):
                     dump.after_bug |= "BUG" in rest
                     continue
+                dump.counted = _numbers(rest.split()[1:])
                 return dump
             self._dump_line(dump, kind, rest.split())
         raise self.fail("the trace ends inside a dump: it is cut off", self.line + 1)
@@ -295,7 +301,9 @@ class TraceReader:
             dump.foreign.append((int(fields[0]), int(fields[1]), fields[2]))
         elif kind == "O":
             dump.owned[int(fields[0])] = (int(fields[1]), int(fields[2]), fields[3])
-        elif kind not in ("B", "N"):
+        elif kind == "B":
+            dump.cma = _numbers(fields)
+        elif kind != "N":
             raise self.fail(f"no line of a dump starts with {kind!r}")
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from .events import Event
 from .geometry import Geometry
-from .release import PATCHES, RELEASES, RULES, Release, Rule, release
+from .release import FAULTS, PATCHES, RELEASES, RULES, Release, Rule, Switch, release
 from .results import ContigRange, Page
 from .types import MOVABLE_CLASSES, Migratetype, PageClass, PageFlag
 
 __all__ = [
     "COMPILED",
+    "FAULTS",
     "MOVABLE_CLASSES",
     "OPERATION",
     "PATCHES",
@@ -31,6 +32,7 @@ __all__ = [
     "PageFlag",
     "Release",
     "Rule",
+    "Switch",
     "Zone",
     "release",
     "restored_zone",

@@ -5,14 +5,24 @@ from typing import Any
 import cython
 import numpy as np
 
-from pageblock.mm.errors import ContigRefused, RangeError, UsageError
+from pageblock.mm.errors import ContigRefused, KernelBugError, RangeError, UsageError
 from pageblock.mm.events import Listener, decode
 from pageblock.mm.geometry import Geometry
 from pageblock.mm.results import STEPS, WHYS
 from pageblock.mm.types import Migratetype, PageClass
 
 if not cython.compiled:
-    from .constants import ALLOC, BUDDY, CLASS_MASK, C_HOLE, C_RESERVED, EVENT_WORDS, NR_RULES, ORDER_MASK
+    from .constants import (
+        ALLOC,
+        BUDDY,
+        CLASS_MASK,
+        C_HOLE,
+        C_RESERVED,
+        ENOTRECOVERABLE,
+        EVENT_WORDS,
+        NR_RULES,
+        ORDER_MASK,
+    )
     from .zone import ZoneState, ptr32, zone_init
     from .arguments import integer
     from .survey import find_head
@@ -194,7 +204,14 @@ class BareZone(ZoneState):
                 listener(decode(row, self.base_pfn))
         return rows
 
+    def last_refusal(self) -> tuple[str, str, int]:
+        """What refused the last refused request: the kernel's function, the rule in words, the absolute pfn."""
+        return STEPS[self.refused_step], WHYS[self.refused_why], self.base_pfn + self.refused_pfn
+
     @cython.cfunc
-    def refusal(self, errno: int) -> ContigRefused:
+    def refusal(self, errno: int) -> ContigRefused | KernelBugError:
         """The exception for what the core remembers of a refusal."""
-        return ContigRefused(errno, STEPS[self.refused_step], self.base_pfn + self.refused_pfn, WHYS[self.refused_why])
+        step, why, pfn = self.last_refusal()
+        if errno == ENOTRECOVERABLE:
+            return KernelBugError(why, step, pfn)
+        return ContigRefused(errno, step, pfn, why)

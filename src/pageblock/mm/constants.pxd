@@ -46,6 +46,7 @@ cdef enum:
     EBUSY = 16
     EEXIST = 17
     EREMOTE = 66
+    ENOTRECOVERABLE = 131
     # COMPACT_CLUSTER_MAX: pages isolated before they are migrated (include/linux/swap.h)
     COMPACT_CLUSTER_MAX = 32
     # allocation flags (mm/internal.h)
@@ -83,7 +84,20 @@ cdef enum:
     RULE_COMPACT_ORDERS = 20
     RULE_COMPACT_BATCH = 21
     RULE_COMPACT_RESCAN = 22
-    NR_RULES = 23
+    RULE_FAILED_TYPES = 23
+    RULE_OUTER_RESTORE = 24
+    RULE_INTERRUPTED = 25
+    RULE_END_WALK = 26
+    RULE_TAKE_UNIT = 27
+    RULE_SPLIT_TWICE = 28
+    RULE_CMA_ALIGN = 29
+    RULE_VIRTIO_SUBBLOCK = 30
+    RULE_FADUMP_ALIGN = 31
+    RULE_ISOLATION = 32
+    RULE_MOVABLE_COMPOUND = 33
+    RULE_PCP_FREE_HIGH = 34
+    RULE_PCP_SLICES = 35
+    NR_RULES = 36
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -158,6 +172,39 @@ cdef enum:
     # values of RULE_COMPACT_RESCAN
     RESCAN_WHERE_BEGAN = 0
     RESCAN_WHERE_FOUND = 1
+    # values of RULE_FAILED_TYPES
+    FAILED_TYPES_REQUEST = 0
+    FAILED_TYPES_OWN = 1
+    # values of RULE_OUTER_RESTORE
+    OUTER_MOVED = 0
+    OUTER_RETYPED = 1
+    # values of RULE_INTERRUPTED
+    INTERRUPTED_RESTORES = 0
+    INTERRUPTED_LEAVES = 1
+    # values of RULE_END_WALK
+    WALK_BOUNDARY = 0
+    WALK_PAGES = 1
+    # values of RULE_TAKE_UNIT
+    TAKE_REQUEST = 0
+    TAKE_PAGEBLOCKS = 1
+    # values of RULE_SPLIT_TWICE
+    SPLIT_ONCE = 0
+    SPLIT_AGAIN = 1
+    # values of RULE_CMA_ALIGN, RULE_VIRTIO_SUBBLOCK and RULE_FADUMP_ALIGN
+    ALIGN_MAX_ORDER = 0
+    ALIGN_PAGEBLOCK = 1
+    # values of RULE_ISOLATION
+    ISOLATION_OVERWRITES = 0
+    ISOLATION_BESIDE = 1
+    # values of RULE_MOVABLE_COMPOUND
+    COMPOUND_PASSES = 0
+    COMPOUND_REFUSES = 1
+    # values of RULE_PCP_FREE_HIGH
+    FREE_HIGH_BATCH = 0
+    FREE_HIGH_HALF_MARK = 1
+    # values of RULE_PCP_SLICES
+    SLICES_NONE = 0
+    SLICES_BATCH = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32
@@ -180,6 +227,8 @@ cdef enum:
     STEP_MIGRATE = 2
     STEP_TEST = 3
     STEP_SIGNAL = 4
+    STEP_SPLIT = 5
+    STEP_TAKE = 6
     # why a page or a pageblock stands in the way
     WHY_NONE = 0
     WHY_RESERVED = 1
@@ -195,6 +244,9 @@ cdef enum:
     WHY_NOT_ISOLATED = 11
     WHY_SIGNAL = 12
     WHY_ZONE_EDGE = 13
+    WHY_BUG_WALK = 14
+    WHY_BUG_MISALIGNED = 15
+    WHY_BUG_REFCOUNT = 16
     # events of the log (events.py)
     EV_ALLOC = 1
     EV_FREE = 2

@@ -15,19 +15,37 @@ if not cython.compiled:
         C_HUGETLB,
         C_RESERVED,
         EBUSY,
+        ENOTRECOVERABLE,
         EV_SPLIT,
         EV_TAKE,
+        FAILED_TYPES_OWN,
+        FAILED_TYPES_REQUEST,
         FAILED_UNDOES,
+        INTERRUPTED_RESTORES,
         ISOLATE,
         MOVABLE,
         NONE,
         ORDER_MASK,
+        OUTER_MOVED,
+        OUTER_RETYPED,
         RULE_CHECK_SCOPE,
         RULE_CONTIG_HUGETLB,
+        RULE_END_WALK,
         RULE_FAILED_ISOLATION,
+        RULE_FAILED_TYPES,
+        RULE_INTERRUPTED,
+        RULE_OUTER_RESTORE,
         RULE_SCHEME,
+        RULE_SPLIT_TWICE,
+        RULE_TAKE_UNIT,
         SCHEME_SAVE_TYPES,
         SCOPE_REQUEST,
+        SPLIT_AGAIN,
+        STEP_TAKE,
+        TAKE_PAGEBLOCKS,
+        WALK_BOUNDARY,
+        WALK_PAGES,
+        WHY_BUG_REFCOUNT,
     )
     from .zone import (
         ZoneState,
@@ -37,9 +55,12 @@ if not cython.compiled:
         get_pageblock_migratetype,
         pageblock_end,
         pageblock_start,
+        refuse,
+        set_pageblock_migratetype,
     )
     from .freelist import add_to_free_list, del_page_from_free_list
     from .page_alloc import find_large_buddy
+    from .posted import buddy_below, split_again, split_at_start, split_free_page_into_pageblocks, walk_behind_end
     from .pcplist import drain_all_pages
     from .gfp import free_frames, free_pages
     from .migrate import _alloc_contig_migrate_range
@@ -60,7 +81,8 @@ if not cython.compiled:
 def isolate_freepages_range(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.uint:
     """Take the free pages of an isolated range off their lists; one past the last (mm/compaction.c).
 
-    Uncounted: they left the counters when their pageblocks were isolated.
+    Uncounted: they left the counters when their pageblocks were isolated. NONE: a free page covers one in use, and
+    set_page_refcounted is a BUG.
     """
     pfn: cython.uint = start
     order: cython.uint
@@ -68,6 +90,13 @@ def isolate_freepages_range(z: ZoneState, start: cython.uint, end: cython.uint) 
         order = z.state[pfn] & ORDER_MASK
         del_page_from_free_list(z, pfn, order)
         pfn += 1 << order
+    if z.overlapping:
+        end = pfn
+        for pfn in range(start, end):
+            if z.state[pfn] & ALLOC:
+                refuse(z, STEP_TAKE, WHY_BUG_REFCOUNT, pfn)
+                return NONE
+        pfn = end
     return pfn
 
 
@@ -84,16 +113,25 @@ def give_back(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def take_range(
-    z: ZoneState, start: cython.uint, end: cython.uint, flags: cython.uint, owner: cython.uint
+def take_tested(
+    z: ZoneState,
+    outer_start: cython.uint,
+    outer_end: cython.uint,
+    start: cython.uint,
+    end: cython.uint,
+    flags: cython.uint,
+    owner: cython.uint,
 ) -> cython.int:
-    """Test [start, end), take it as order-0 pages, give back what lies outside; 0 or -EBUSY (6.1)."""
+    """Test [outer_start, outer_end), take [start, end) of it as order-0 pages, give the rest back; 0 or -EBUSY (6.1).
+
+    The last free page taken may reach further than tested.
+    """
     pfn: cython.uint
-    outer_start: cython.uint = find_large_buddy(z, start)
-    outer_end: cython.uint
-    if test_pages_isolated(z, outer_start, end, 0):
+    if test_pages_isolated(z, outer_start, outer_end, 0):
         return -EBUSY
-    outer_end = isolate_freepages_range(z, outer_start, end)
+    outer_end = isolate_freepages_range(z, outer_start, outer_end)
+    if outer_end == NONE:
+        return -ENOTRECOVERABLE
     for pfn in range(start, end):
         z.state[pfn] = ALLOC
         z.flags[pfn] = flags
@@ -108,20 +146,34 @@ def take_range(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.void:
-    """Cut the isolated free page across a boundary into pageblocks, each to the head of the ISOLATE list.
+def take_range(
+    z: ZoneState, start: cython.uint, end: cython.uint, flags: cython.uint, owner: cython.uint
+) -> cython.int:
+    """``take_tested`` from the start of the free page that reaches into the request; 0 or -EBUSY (5.15, 6.1)."""
+    return take_tested(z, find_large_buddy(z, start), end, start, end, flags, owner)
 
-    Seed, patch 4 as described: pieces ascending, not merged; they stay isolated and uncounted.
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.uint:
+    """Cut the free page across a boundary into pageblocks; one past what was cut, 0: no page lies across it.
+
+    Seed, patch 4. As described the pieces go to the head of the ISOLATE list, ascending, not merged, and stay isolated and
+    uncounted. As posted (rule "outer restore") the types are restored before, and each is freed under its own.
     """
     head: cython.uint
     order: cython.uint
     pfn: cython.uint
     if boundary >= z.zone_end:
-        return
+        return 0
     head = find_large_buddy(z, boundary)
     if head == boundary:
-        return
+        return 0
     order = z.state[head] & ORDER_MASK
+    if z.rules[RULE_OUTER_RESTORE] == OUTER_RETYPED:
+        split_free_page_into_pageblocks(z, head)
+        return head + (1 << order)
     if z.recording:
         emit(z, EV_SPLIT, head, order, boundary - head)
     del_page_from_free_list(z, head, order)
@@ -129,6 +181,7 @@ def split_at_pageblocks(z: ZoneState, boundary: cython.uint) -> cython.void:
     while pfn < head + (1 << order):
         add_to_free_list(z, pfn, z.pageblock_order, ISOLATE)
         pfn += z.pageblock_nr_pages
+    return head + (1 << order)
 
 
 @cython.cfunc
@@ -153,6 +206,83 @@ def restore_types(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def retype(
+    z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar, saved_start: cython.uint
+) -> cython.void:
+    """Set the types of [start, end) back and leave all else as it is (seed, patch 4 as posted: fault a)."""
+    pfn: cython.uint = start
+    while pfn < end:
+        set_pageblock_migratetype(z, pfn, saved[(pfn - saved_start) >> z.pageblock_order])
+        pfn += z.pageblock_nr_pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def restore_outer(
+    z: ZoneState,
+    start: cython.uint,
+    window_start: cython.uint,
+    window_end: cython.uint,
+    alloc_start: cython.uint,
+    alloc_end: cython.uint,
+    saved: cython.p_uchar,
+) -> cython.int:
+    """Give the window's pageblocks beside the request back and cut the free pages across its ends; 0 or -ENOTRECOVERABLE.
+
+    As described: cut, then give back. As posted: set the types, then cut under those (rule "outer restore"); the
+    walks take other pages for such (rule "end walk"), and a page across both ends is split twice (rule "split twice").
+    """
+    cut_end: cython.uint = 0
+    outer: cython.uint
+    if z.rules[RULE_OUTER_RESTORE] == OUTER_RETYPED:
+        retype(z, window_start, alloc_start, saved, window_start)
+        retype(z, alloc_end, window_end, saved, window_start)
+    if z.rules[RULE_OUTER_RESTORE] == OUTER_MOVED or z.rules[RULE_END_WALK] == WALK_BOUNDARY:
+        cut_end = split_at_pageblocks(z, alloc_start)
+        split_at_pageblocks(z, alloc_end)
+    if z.rules[RULE_OUTER_RESTORE] == OUTER_MOVED:
+        restore_types(z, window_start, alloc_start, saved, window_start)
+        restore_types(z, alloc_end, window_end, saved, window_start)
+    if z.rules[RULE_END_WALK] == WALK_PAGES:
+        outer = buddy_below(z, start)
+        if outer < alloc_start:
+            cut_end = outer + (1 << (z.state[outer] & ORDER_MASK))
+        if split_at_start(z, start):
+            return -ENOTRECOVERABLE
+        if z.rules[RULE_SPLIT_TWICE] == SPLIT_AGAIN or cut_end < alloc_end:
+            cut_end = alloc_end
+        return walk_behind_end(z, cut_end, window_end)
+    if z.rules[RULE_SPLIT_TWICE] == SPLIT_AGAIN and cut_end > alloc_end:
+        return split_again(z, alloc_end, cut_end)
+    return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def give_window_back(
+    z: ZoneState,
+    window_start: cython.uint,
+    window_end: cython.uint,
+    alloc_start: cython.uint,
+    alloc_end: cython.uint,
+    mt: cython.uint,
+    saved: cython.p_uchar,
+) -> cython.void:
+    """After an interrupt or for want of memory: un-isolate the window (rules "interrupted", "failed types")."""
+    if z.rules[RULE_INTERRUPTED] == INTERRUPTED_RESTORES:
+        restore_isolated(z, window_start, alloc_start, saved, window_start)
+        restore_isolated(z, alloc_end, window_end, saved, window_start)
+    if z.rules[RULE_FAILED_TYPES] == FAILED_TYPES_OWN:
+        restore_isolated(z, alloc_start, alloc_end, saved, window_start)
+    else:
+        undo_isolate_page_range(z, alloc_start, alloc_end, mt)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def alloc_contig_saving_types(
     z: ZoneState,
     start: cython.uint,
@@ -162,38 +292,45 @@ def alloc_contig_saving_types(
     owner: cython.uint,
     saved: cython.p_uchar,
 ) -> cython.int:
-    """alloc_contig_range of the release ``seed`` (patch 4 as the cover letter describes it).
+    """alloc_contig_range of the release ``seed`` (patch 4 as the cover letter describes it) and of ``seed-as-posted``.
 
     Isolate the max order window, keep the types of the pageblocks outside the request and give them back
     after migration; the request itself is then taken at pageblock granularity. ``saved`` has room
-    for one byte a pageblock of the window.
+    for one byte a pageblock of the window. -ENOTRECOVERABLE: the kernel would stop with a BUG.
     """
     window_start: cython.uint = isolation_start(z, start)
     window_end: cython.uint = min(isolation_end(z, end), z.nr_frames)
     alloc_start: cython.uint = pageblock_start(z, start)
     alloc_end: cython.uint = pageblock_end(z, end - 1)
     whole: cython.bint = z.rules[RULE_CHECK_SCOPE] != SCOPE_REQUEST
+    retypes: cython.bint = z.rules[RULE_FAILED_TYPES] == FAILED_TYPES_REQUEST
     i: cython.uint
     rc: cython.int
     for i in range((window_end - window_start) >> z.pageblock_order):
         saved[i] = get_pageblock_migratetype(z, window_start + (i << z.pageblock_order))
     rc = isolate_ascending(
-        z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, False
+        z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, retypes
     )
-    if rc == 0:
-        drain_all_pages(z)
-        rc = _alloc_contig_migrate_range(z, start, end)
-        if rc == -EBUSY:
-            rc = 0
     if rc:
-        restore_isolated(z, window_start, window_end, saved)
+        if not retypes:
+            restore_isolated(z, window_start, window_end, saved, window_start)
+        if z.rules[RULE_FAILED_ISOLATION] == FAILED_UNDOES:
+            undo_isolate_page_range(z, alloc_start, alloc_end, mt)
         return rc
-    split_at_pageblocks(z, alloc_start)
-    split_at_pageblocks(z, alloc_end)
-    restore_types(z, window_start, alloc_start, saved, window_start)
-    restore_types(z, alloc_end, window_end, saved, window_start)
-    rc = take_range(z, start, end, flags, owner)
-    if rc:
+    drain_all_pages(z)
+    rc = _alloc_contig_migrate_range(z, start, end)
+    if rc and rc != -EBUSY:
+        give_window_back(z, window_start, window_end, alloc_start, alloc_end, mt, saved)
+        return rc
+    rc = restore_outer(z, start, window_start, window_end, alloc_start, alloc_end, saved)
+    if rc == 0:
+        if z.rules[RULE_TAKE_UNIT] == TAKE_PAGEBLOCKS:
+            rc = take_tested(z, alloc_start, alloc_end, start, end, flags, owner)
+        else:
+            rc = take_range(z, start, end, flags, owner)
+    if rc == -ENOTRECOVERABLE:
+        return rc
+    if rc and not retypes:
         restore_types(z, alloc_start, alloc_end, saved, window_start)
     else:
         undo_isolate_page_range(z, alloc_start, alloc_end, mt)
@@ -203,12 +340,14 @@ def alloc_contig_saving_types(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def restore_isolated(z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar) -> cython.void:
-    """Un-isolate what this call isolated; a pageblock that was isolated before stays so."""
+def restore_isolated(
+    z: ZoneState, start: cython.uint, end: cython.uint, saved: cython.p_uchar, saved_start: cython.uint
+) -> cython.void:
+    """Un-isolate what this call isolated of [start, end); a pageblock that was isolated before stays so."""
     pfn: cython.uint = start
     while pfn < end:
-        if saved[(pfn - start) >> z.pageblock_order] != ISOLATE:
-            restore_types(z, pfn, pfn + z.pageblock_nr_pages, saved, start)
+        if saved[(pfn - saved_start) >> z.pageblock_order] != ISOLATE:
+            restore_types(z, pfn, pfn + z.pageblock_nr_pages, saved, saved_start)
         pfn += z.pageblock_nr_pages
 
 
@@ -247,7 +386,7 @@ def alloc_contig_range(
     owner: cython.uint,
     saved: cython.p_uchar,
 ) -> cython.int:
-    """Allocate exactly [start, end), or return -EBUSY, -ENOMEM or -EINTR (rule "scheme")."""
+    """Allocate exactly [start, end), or return -EBUSY, -ENOMEM or -EINTR (rule "scheme"); -ENOTRECOVERABLE: a BUG."""
     if z.rules[RULE_SCHEME] == SCHEME_SAVE_TYPES:
         return alloc_contig_saving_types(z, start, end, mt, flags, owner, saved)
     return alloc_contig_isolating(z, start, end, mt, flags, owner)

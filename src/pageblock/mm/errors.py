@@ -9,6 +9,7 @@ __all__ = [
     "ContigRefused",
     "GeometryError",
     "InvariantError",
+    "KernelBugError",
     "OutOfMemoryError",
     "PageblockError",
     "RangeError",
@@ -59,6 +60,23 @@ class ContigRefused(PageblockError):
 
     def __reduce__(self) -> tuple[type["ContigRefused"], tuple[int, str, int, str, "ContigRange | None"]]:
         return ContigRefused, (self.errno, self.step, self.pfn, self.rule, self.tried)
+
+
+class KernelBugError(PageblockError):
+    """The kernel would stop here with a BUG (CONFIG_DEBUG_VM); the zone is left as the kernel would leave it.
+
+    Attributes: ``assertion`` (which one fires, and in which function), ``step`` (the function that ran into it),
+    ``pfn`` (absolute; the page that it is about).
+    """
+
+    def __init__(self, assertion: str, step: str, pfn: int) -> None:
+        super().__init__(f"kernel BUG in {step} at pfn {pfn:#x}: {assertion}")
+        self.assertion = assertion
+        self.step = step
+        self.pfn = pfn
+
+    def __reduce__(self) -> tuple[type["KernelBugError"], tuple[str, str, int]]:
+        return KernelBugError, (self.assertion, self.step, self.pfn)
 
 
 class InvariantError(PageblockError):

@@ -47,6 +47,7 @@ if not cython.compiled:
         move_freepages_block,
     )
     from .watermark import watermarks_are_far, zone_watermark_ok
+    from .overlap import drop_used_block, note_used_pages
     from .fallback import _rmqueue
     from .pcplist import free_unref_page, pcp_allowed_order, rmqueue_pcplist
 
@@ -175,7 +176,12 @@ def get_page_from_freelist(
         z.below_high = not zone_watermark_ok(z, order, z.wmark_high + z.watermark_boost, alloc_flags)
     if not zone_watermark_ok(z, order, mark, alloc_flags):
         return NONE
+    if z.overlapping:
+        note_used_pages(z)
     pfn = rmqueue(z, order, mt, alloc_flags)
+    while z.overlapping and pfn != NONE and drop_used_block(z, pfn, order):
+        note_used_pages(z)
+        pfn = rmqueue(z, order, mt, alloc_flags)
     if pfn != NONE and alloc_flags & ALLOC_HIGHATOMIC:
         reserve_highatomic_pageblock(z, pfn, order)
     return pfn

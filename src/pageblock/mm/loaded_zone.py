@@ -34,6 +34,7 @@ if not cython.compiled:
     from .zone import get_pageblock_migratetype, ptr64s, ptr8, zone_bind
     from .freelist import list_insert
     from .watermark import update_far_mark
+    from .overlap import overlap_bind, overlap_init
     from .pcplist import drain_all_pages, pcp_head, pindex_to_order
     from .gfp import get_page_from_freelist, unreserve_highatomic_pageblock
     from .arguments import flags_fit, integer, one_length, whole_numbers
@@ -158,6 +159,17 @@ class LoadedZone(BareZone):
         """Pages of the pageblocks reserved for high-order atomic requests, and free pages in them (6.12)."""
         self.nr_reserved_highatomic = integer("nr_reserved", nr_reserved)
         self.nr_free_highatomic = integer("nr_free", nr_free)
+
+    def set_counters(
+        self, *, nr_free_pages: Any = None, nr_free_cma_pages: Any = None, nr_isolate_pageblock: Any = None
+    ) -> None:
+        """Counters as a kernel has them, where they differ from what lies on its lists; None: as loaded."""
+        if nr_free_pages is not None:
+            self.nr_free_pages = integer("nr_free_pages", nr_free_pages)
+        if nr_free_cma_pages is not None:
+            self.nr_free_cma_pages = integer("nr_free_cma_pages", nr_free_cma_pages)
+        if nr_isolate_pageblock is not None:
+            self.nr_isolate_pageblock = integer("nr_isolate_pageblock", nr_isolate_pageblock)
 
     def set_pcp(
         self,
@@ -368,6 +380,12 @@ class LoadedZone(BareZone):
                 self.pcp_alloc_factor,
                 self.pcp_flags,
             ),
+            "beneath": self.beneath_array.copy(),
+            "overlap": (
+                (self.covered_array.copy(), self.used_array.copy(), self.used_owner_array.copy())
+                if self.overlapping
+                else None
+            ),
             "arrays": tuple(
                 a.copy()
                 for a in (
@@ -432,5 +450,10 @@ class LoadedZone(BareZone):
             self.pageblock_array,
             self.nr_free_array,
         ) = arrays
+        self.beneath_array = state["beneath"].copy()
         zone_bind(self)
+        if state["overlap"] is not None:
+            overlap_init(self)
+            self.covered_array, self.used_array, self.used_owner_array = (a.copy() for a in state["overlap"])
+            overlap_bind(self)
         update_far_mark(self)

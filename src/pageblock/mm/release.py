@@ -1,8 +1,9 @@
 """Which kernel release does what: one table of named rules, each with its source.
 
 A release is a column, a rule a row. The newest text that a rule was read in is named with the function.
-``seed`` is ``5.15`` with the seed's patches 1, 3 and 4 on; each is a switch of its own, so
-``seed-p4`` is the series without patch 4 and ``5.15+p1`` is 5.15 with patch 1 only.
+``seed`` is ``5.15`` with the seed's seven patches on; each is a switch of its own, so
+``seed-p4`` is the series without patch 4 and ``5.15+p1`` is 5.15 with patch 1 only. ``seed-as-posted`` is ``seed`` with the
+faults of the posted patch; each is a switch too: ``seed+fa`` has the first only, ``seed-as-posted-fc`` all but the third.
 """
 
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from . import constants as k
 from .errors import ReleaseError
 
-__all__ = ["PATCHES", "RELEASES", "RULES", "Release", "Rule", "release"]
+__all__ = ["FAULTS", "PATCHES", "RELEASES", "RULES", "Release", "Rule", "Switch", "release"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +248,215 @@ RULES: tuple[Rule, ...] = (
         },
         "mm/compaction.c compact_zone: last_migrated_pfn (6.1.192, 6.12.117)",
     ),
+    Rule(
+        k.RULE_FAILED_TYPES,
+        "failed types",
+        "Which type has a pageblock that a failed request isolated?",
+        {k.FAILED_TYPES_REQUEST: "the request's", k.FAILED_TYPES_OWN: "its own"},
+        "mm/page_isolation.c start_isolate_page_range, undo_isolate_page_range (5.15, 6.1); the seed's patch 4: as described, "
+        "and as posted (fault g)",
+    ),
+    Rule(
+        k.RULE_OUTER_RESTORE,
+        "outer restore",
+        "How does the seed's patch 4 give the pageblocks beside the request back after migration?",
+        {
+            k.OUTER_MOVED: "their free pages go to their own lists and are counted again",
+            k.OUTER_RETYPED: "only their types are set: free pages stay on the ISOLATE lists, uncounted, and so does the count "
+            "of isolated pageblocks",
+        },
+        "the seed's patch 4: as described; as posted, restore_migratetypes (fault a)",
+    ),
+    Rule(
+        k.RULE_INTERRUPTED,
+        "interrupted",
+        "What becomes of the pageblocks beside the request if it ends before they are given back?",
+        {k.INTERRUPTED_RESTORES: "they are given back", k.INTERRUPTED_LEAVES: "they stay isolated"},
+        "the seed's patch 4: as described; as posted, alloc_contig_range at done (fault b)",
+    ),
+    Rule(
+        k.RULE_END_WALK,
+        "end walk",
+        "Which free pages beside the request does the seed's patch 4 split?",
+        {
+            k.WALK_BOUNDARY: "those that cross the first or the last pageblock's boundary",
+            k.WALK_PAGES: "what a walk meets at the start and from the end on, page by page: also whole ones and small ones",
+        },
+        "the seed's patch 4: as described; as posted, alloc_contig_range, split_free_page_into_pageblocks (fault c)",
+    ),
+    Rule(
+        k.RULE_TAKE_UNIT,
+        "take unit",
+        "What does the seed's patch 4 test and take after migration?",
+        {k.TAKE_REQUEST: "the request", k.TAKE_PAGEBLOCKS: "its whole pageblocks, all of which must be free"},
+        "the seed's patch 4: as described; as posted, alloc_contig_range (fault d)",
+    ),
+    Rule(
+        k.RULE_SPLIT_TWICE,
+        "split twice",
+        "What of a free page that crosses both boundaries of a request inside one pageblock?",
+        {
+            k.SPLIT_ONCE: "it is split once",
+            k.SPLIT_AGAIN: "the walk at the end frees the pieces again that the walk at the start has split off",
+        },
+        "the seed's patch 4: as described; as posted, alloc_contig_range (fault f)",
+    ),
+    Rule(
+        k.RULE_CMA_ALIGN,
+        "cma alignment",
+        "To what must a CMA area be aligned?",
+        {
+            k.ALIGN_MAX_ORDER: "to the larger of a max order block and a pageblock",
+            k.ALIGN_PAGEBLOCK: "to a pageblock",
+        },
+        "mm/cma.c cma_init_reserved_mem, cma_declare_contiguous_nid, kernel/dma/contiguous.c rmem_cma_setup (5.15); the seed's "
+        "patch 5; include/linux/cma.h CMA_MIN_ALIGNMENT_PAGES, 11ac3e87ce09 (5.19)",
+    ),
+    Rule(
+        k.RULE_VIRTIO_SUBBLOCK,
+        "virtio-mem subblock",
+        "How small may a subblock of a virtio-mem device be?",
+        {
+            k.ALIGN_MAX_ORDER: "the larger of a max order block and a pageblock",
+            k.ALIGN_PAGEBLOCK: "a pageblock",
+        },
+        "drivers/virtio/virtio_mem.c virtio_mem_init_hotplug (5.15); the seed's patch 6; 448b8ec3bf11 (5.19)",
+    ),
+    Rule(
+        k.RULE_FADUMP_ALIGN,
+        "fadump alignment",
+        "To what is the memory aligned that powerpc's fadump reserves?",
+        {
+            k.ALIGN_MAX_ORDER: "to the larger of a max order block and a pageblock",
+            k.ALIGN_PAGEBLOCK: "to a pageblock",
+        },
+        "arch/powerpc/include/asm/fadump-internal.h FADUMP_CMA_ALIGNMENT (5.15); the seed's patch 7; CMA_MIN_ALIGNMENT_BYTES "
+        "(5.18, a pageblock since 5.19)",
+    ),
+    Rule(
+        k.RULE_ISOLATION,
+        "isolation",
+        "Where does a pageblock keep its type while it is isolated?",
+        {
+            k.ISOLATION_OVERWRITES: "nowhere: ISOLATE takes its place, and whoever ends isolation names a type",
+            k.ISOLATION_BESIDE: "beneath a bit that says isolated: it has its own type again when isolation ends",
+        },
+        "mm/page_isolation.c set_migratetype_isolate, unset_migratetype_isolate; mm/page_alloc.c "
+        "__move_freepages_block_isolate, PB_migrate_isolate (6.17, read in 6.19.9)",
+    ),
+    Rule(
+        k.RULE_MOVABLE_COMPOUND,
+        "movable compound",
+        "Does isolation pass a compound page that its driver can move?",
+        {k.COMPOUND_PASSES: "yes", k.COMPOUND_REFUSES: "no: compound pages must be on the LRU or hugetlb"},
+        "mm/page_isolation.c has_unmovable_pages (6.12.117, 6.19.9)",
+    ),
+    Rule(
+        k.RULE_PCP_FREE_HIGH,
+        "pcp free high",
+        "After how many frees in a row do small high-order pages empty self-tuning per-cpu lists?",
+        {
+            k.FREE_HIGH_BATCH: "a batch of pages",
+            k.FREE_HIGH_HALF_MARK: "a batch and half of the lower bound of the high mark",
+        },
+        "mm/page_alloc.c free_frozen_page_commit (6.12.117, 6.19.9)",
+    ),
+    Rule(
+        k.RULE_PCP_SLICES,
+        "pcp slices",
+        "How are the pages of an overflow taken off the per-cpu lists?",
+        {
+            k.SLICES_NONE: "all in one go",
+            k.SLICES_BATCH: "a batch at a time; each begins with the list that was freed to",
+        },
+        "mm/page_alloc.c free_frozen_page_commit (6.12.117, 6.19.9)",
+    ),
 )
 
-#: The seed's patches that are switches here: patch number -> (rule, value when on, value when off).
-#: Patch 2 only moves code; 5, 6 and 7 change consumers.
-PATCHES: dict[int, tuple[tuple[int, int, int], ...]] = {
-    1: ((k.RULE_MERGE, k.MERGE_MERGEABLE, k.MERGE_WHILE_ISOLATED),),
-    3: ((k.RULE_CHECK_SCOPE, k.SCOPE_REQUEST, k.SCOPE_PAGEBLOCK),),
-    4: ((k.RULE_SCHEME, k.SCHEME_SAVE_TYPES, k.SCHEME_WHOLE),),
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A patch of the seed, or a fault of the patch as posted: what it is, and (rule, choice when on, choice when off).
+
+    ``not_modelled``: why it makes no difference here; empty: it does.
+    """
+
+    title: str
+    rules: tuple[tuple[int, int, int], ...]
+    not_modelled: str = ""
+
+
+#: The seed's patches by number. On in ``seed``, off in ``5.15``.
+PATCHES: dict[int, Switch] = {
+    1: Switch(
+        "mm: page_alloc: avoid merging non-fallbackable pageblocks with others",
+        ((k.RULE_MERGE, k.MERGE_MERGEABLE, k.MERGE_WHILE_ISOLATED),),
+    ),
+    2: Switch(
+        "mm: page_isolation: move has_unmovable_pages() to mm/page_isolation.c",
+        (),
+        "it only moves code: with and without it, nothing differs",
+    ),
+    3: Switch(
+        "mm: page_isolation: check specified range for unmovable pages",
+        ((k.RULE_CHECK_SCOPE, k.SCOPE_REQUEST, k.SCOPE_PAGEBLOCK),),
+    ),
+    4: Switch(
+        "mm: make alloc_contig_range work at pageblock granularity",
+        (
+            (k.RULE_SCHEME, k.SCHEME_SAVE_TYPES, k.SCHEME_WHOLE),
+            (k.RULE_FAILED_TYPES, k.FAILED_TYPES_OWN, k.FAILED_TYPES_REQUEST),
+            (k.RULE_FAILED_ISOLATION, k.FAILED_RETURNS, k.FAILED_RETURNS),
+        ),
+    ),
+    5: Switch(
+        "mm: cma: use pageblock_order as the single alignment",
+        ((k.RULE_CMA_ALIGN, k.ALIGN_PAGEBLOCK, k.ALIGN_MAX_ORDER),),
+    ),
+    6: Switch(
+        "drivers: virtio_mem: use pageblock size as the minimum virtio_mem size",
+        ((k.RULE_VIRTIO_SUBBLOCK, k.ALIGN_PAGEBLOCK, k.ALIGN_MAX_ORDER),),
+    ),
+    7: Switch(
+        "arch: powerpc: adjust fadump alignment to be pageblock aligned",
+        ((k.RULE_FADUMP_ALIGN, k.ALIGN_PAGEBLOCK, k.ALIGN_MAX_ORDER),),
+    ),
+}
+
+#: Faults of patch 4 as posted (19 January 2022). On in ``seed-as-posted``, off in ``seed``.
+FAULTS: dict[str, Switch] = {
+    "a": Switch(
+        "free pages of the pageblocks beside the request are lost",
+        ((k.RULE_OUTER_RESTORE, k.OUTER_RETYPED, k.OUTER_MOVED),),
+    ),
+    "b": Switch(
+        "pageblocks beside the request stay isolated after an interrupt; a refused request gives those of others back",
+        (
+            (k.RULE_INTERRUPTED, k.INTERRUPTED_LEAVES, k.INTERRUPTED_RESTORES),
+            (k.RULE_FAILED_ISOLATION, k.FAILED_UNDOES, k.FAILED_RETURNS),
+        ),
+    ),
+    "c": Switch(
+        "the walk beside the request splits the wrong free page, or stops the kernel",
+        ((k.RULE_END_WALK, k.WALK_PAGES, k.WALK_BOUNDARY),),
+    ),
+    "d": Switch(
+        "the whole boundary pageblocks must be free",
+        ((k.RULE_TAKE_UNIT, k.TAKE_PAGEBLOCKS, k.TAKE_REQUEST),),
+    ),
+    "e": Switch(
+        "the zone lock is taken without disabling interrupts",
+        (),
+        "one CPU without interrupts is modelled, on which nobody else asks for the lock",
+    ),
+    "f": Switch(
+        "a page across both boundaries is split twice, and its outer pieces are counted twice",
+        ((k.RULE_SPLIT_TWICE, k.SPLIT_AGAIN, k.SPLIT_ONCE),),
+    ),
+    "g": Switch(
+        "a failed request gives the pageblocks beside it its own type",
+        ((k.RULE_FAILED_TYPES, k.FAILED_TYPES_REQUEST, k.FAILED_TYPES_OWN),),
+    ),
 }
 
 
@@ -295,10 +497,36 @@ _LEGACY = {
     k.RULE_COMPACT_ORDERS: k.ORDERS_SINGLE,
     k.RULE_COMPACT_BATCH: k.BATCH_ONE_BY_ONE,
     k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_BEGAN,
+    k.RULE_FAILED_TYPES: k.FAILED_TYPES_REQUEST,
+    k.RULE_OUTER_RESTORE: k.OUTER_MOVED,
+    k.RULE_INTERRUPTED: k.INTERRUPTED_RESTORES,
+    k.RULE_END_WALK: k.WALK_BOUNDARY,
+    k.RULE_TAKE_UNIT: k.TAKE_REQUEST,
+    k.RULE_SPLIT_TWICE: k.SPLIT_ONCE,
+    k.RULE_CMA_ALIGN: k.ALIGN_MAX_ORDER,
+    k.RULE_VIRTIO_SUBBLOCK: k.ALIGN_MAX_ORDER,
+    k.RULE_FADUMP_ALIGN: k.ALIGN_MAX_ORDER,
+    k.RULE_ISOLATION: k.ISOLATION_OVERWRITES,
+    k.RULE_MOVABLE_COMPOUND: k.COMPOUND_PASSES,
+    k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_BATCH,
+    k.RULE_PCP_SLICES: k.SLICES_NONE,
 }
+
+_PAGEBLOCK_ALIGNED = {
+    k.RULE_CMA_ALIGN: k.ALIGN_PAGEBLOCK,
+    k.RULE_VIRTIO_SUBBLOCK: k.ALIGN_PAGEBLOCK,
+    k.RULE_FADUMP_ALIGN: k.ALIGN_PAGEBLOCK,
+}
+
+_NAIVE = {**_LEGACY, **_PAGEBLOCK_ALIGNED, k.RULE_SPAN: k.SPAN_PAGEBLOCK}
+
+_SEED = {**_LEGACY, **{rule: on for patch in PATCHES.values() for rule, on, _ in patch.rules}}
+
+_AS_POSTED = {**_SEED, **{rule: on for fault in FAULTS.values() for rule, on, _ in fault.rules}}
 
 _MERGED = {
     **_LEGACY,
+    **_PAGEBLOCK_ALIGNED,
     k.RULE_MERGE: k.MERGE_MERGEABLE,
     k.RULE_SCHEME: k.SCHEME_SINGLE_PAGEBLOCK,
     k.RULE_SPAN: k.SPAN_PAGEBLOCK,
@@ -337,19 +565,33 @@ _HYGIENE = {
     k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_FOUND,
 }
 
+_ISOLATE_BIT = {
+    **_HYGIENE,
+    k.RULE_ISOLATION: k.ISOLATION_BESIDE,
+    k.RULE_FAILED_TYPES: k.FAILED_TYPES_OWN,
+    k.RULE_MOVABLE_COMPOUND: k.COMPOUND_REFUSES,
+    k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_HALF_MARK,
+    k.RULE_PCP_SLICES: k.SLICES_BATCH,
+}
+
 RELEASES: dict[str, Release] = {
     found.name: found
     for found in (
         Release(
             "naive",
-            "5.15 with isolation rounded to pageblocks and none of the fixes (seed, S1)",
-            _column({**_LEGACY, k.RULE_SPAN: k.SPAN_PAGEBLOCK}),
+            "5.15 with isolation and its users rounded to pageblocks, and none of the fixes (seed, S1)",
+            _column(_NAIVE),
         ),
         Release("5.15", "Linux 5.15.16: max order windows (seed, S13)", _column(_LEGACY)),
         Release(
             "seed",
-            "5.15 with the seed's patches as its cover letter describes them (S2 to S5)",
-            _column({**_LEGACY, **{r: on for p in PATCHES.values() for r, on, _ in p}}),
+            "5.15 with the seed's patches as its cover letter describes them (S2 to S8)",
+            _column(_SEED),
+        ),
+        Release(
+            "seed-as-posted",
+            "5.15 with the seed's patches as posted on 19 January 2022: the same with the faults of patch 4",
+            _column(_AS_POSTED),
         ),
         Release(
             "6.1",
@@ -366,27 +608,53 @@ RELEASES: dict[str, Release] = {
             "Debian's Linux 6.12.117: free lists always agree with pageblock types (S11)",
             _column(_HYGIENE),
         ),
+        Release(
+            "6.19",
+            "Linux 6.19.9: isolation is a bit of its own beside the pageblock's type (S12)",
+            _column(_ISOLATE_BIT),
+        ),
     )
 }
 
 
 def release(name: str) -> Release:
-    """The release of this name, perhaps with patches of the seed switched: ``seed-p4``, ``5.15+p1+p3``.
+    """The release of this name, perhaps with the seed's patches and faults switched.
+
+    ``seed-p4``, ``5.15+p1+p3``: patches off and on; ``seed+fa``, ``seed-as-posted-fc``: faults of the posted patch 4.
 
     Raises:
         ReleaseError: no such release, or a switch that it does not have.
     """
-    match = re.fullmatch(r"([a-z]+|\d+\.\d+(?:-vanilla)?)((?:[+-]p\d)*)", name)
+    match = re.fullmatch(r"(.+?)((?:[+-][pf][0-9a-z])*)", name)
     base = RELEASES.get(match[1]) if match else None
     if base is None or match is None:
         known = ", ".join(RELEASES)
         raise ReleaseError(f"unknown release {name!r}: choose one of {known}, or a switch of the seed such as seed-p4")
     rules = list(base.rules)
-    for sign, number in re.findall(r"([+-])p(\d)", match[2]):
-        if base.name not in ("seed", "5.15") or int(number) not in PATCHES:
-            raise ReleaseError(
-                f"release {name!r}: only patches 1, 3 and 4 of seed and 5.15 are switches, not {sign}p{number}"
-            )
-        for rule, on, off in PATCHES[int(number)]:
+    for sign, kind, letter in re.findall(r"([+-])([pf])(.)", match[2]):
+        switch = _switch(name, base.name, kind, letter)
+        # a switch that is in its place already changes nothing: +p4 turns no fault of patch 4 off
+        if all(rules[rule] == (on if sign == "+" else off) for rule, on, off in switch.rules[:1]):
+            continue
+        for rule, on, off in switch.rules:
             rules[rule] = on if sign == "+" else off
     return base if not match[2] else Release(name, base.summary, tuple(rules))
+
+
+def _switch(name: str, base: str, kind: str, letter: str) -> Switch:
+    """The switch of a release name, or ReleaseError."""
+    if kind == "p":
+        patch = PATCHES.get(int(letter)) if letter.isdigit() else None
+        if patch is None or base not in ("seed", "5.15", "seed-as-posted"):
+            raise ReleaseError(
+                f"release {name!r}: p{letter} is no switch of {base}; patches p1 to p7 are those of seed, seed-as-posted and 5.15"
+            )
+        return patch
+    fault = FAULTS.get(letter)
+    if fault is None or base not in ("seed", "seed-as-posted"):
+        raise ReleaseError(
+            f"release {name!r}: f{letter} is no switch of {base}; faults fa to fg are those of seed and seed-as-posted"
+        )
+    if fault.not_modelled:
+        raise ReleaseError(f"release {name!r}: fault {letter} ({fault.title}) is not modelled: {fault.not_modelled}")
+    return fault

@@ -17,6 +17,8 @@ STEPS: dict[int, str] = {
     k.STEP_MIGRATE: "__alloc_contig_migrate_range",
     k.STEP_TEST: "test_pages_isolated",
     k.STEP_SIGNAL: "__alloc_contig_migrate_range",
+    k.STEP_SPLIT: "split_free_page_into_pageblocks",
+    k.STEP_TAKE: "isolate_freepages_range",
 }
 
 #: Reason -> the rule in words.
@@ -35,6 +37,9 @@ WHYS: dict[int, str] = {
     k.WHY_NOT_ISOLATED: "the pageblock is not isolated",
     k.WHY_ZONE_EDGE: "the pageblock reaches out of the zone",
     k.WHY_SIGNAL: "a fatal signal is pending",
+    k.WHY_BUG_WALK: "VM_BUG_ON(outer_end + (1UL << order) <= begin_pfn) in alloc_contig_range",
+    k.WHY_BUG_MISALIGNED: "VM_BUG_ON_PAGE(pfn & ((1 << order) - 1), page) in __free_one_page",
+    k.WHY_BUG_REFCOUNT: "VM_BUG_ON_PAGE(page_ref_count(page), page) in set_page_refcounted",
 }
 
 #: Broken invariant -> (its name, what it means).

@@ -91,6 +91,10 @@ def watermarks_are_far(z: ZoneState) -> cython.bint:
 @cython.exceptval(check=False)
 def update_far_mark(z: ZoneState) -> cython.void:
     """Recompute what ``watermarks_are_far`` compares with; to be called when a watermark changes."""
+    if z.overlapping:
+        # each page handed out must be looked at, which get_page_from_freelist does
+        z.far_mark = cython.cast(cython.longlong, 1) << 62
+        return
     z.far_mark = z.wmark_low
     if z.rules[RULE_PCP_TUNING] == TUNING_AUTO:
         z.far_mark = max(z.wmark_low, z.wmark_high)

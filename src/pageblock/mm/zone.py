@@ -84,6 +84,7 @@ class ZoneState:
     state: cython.p_uchar  # kind and order of the block that the frame heads; 0: a tail
     flags: cython.p_uchar  # class and PG_ bits of an allocated head
     pageblock_mt: cython.p_uchar
+    type_beneath: cython.p_uchar  # type of an isolated pageblock, where the release keeps it
     nr_free: cython.p_ulonglong  # free blocks per order, all types (struct free_area)
     rules: cython.p_uint  # indexed by RULE_*
     batch: cython.p_uint  # pages isolated for migration, in the order they were found
@@ -135,6 +136,12 @@ class ZoneState:
     handles: cython.p_uint  # pfn of each owner handle, kept up to date by migration
     nr_handles: cython.uint
 
+    overlapping: cython.bint  # free blocks may cover pages in use (overlap.py)
+    covered: cython.p_uchar  # one byte a pageblock: it may have such pages
+    used_state: cython.p_uchar  # state, flags and owner of pages in use under free blocks; state 0: none
+    used_flags: cython.p_uchar
+    used_owner: cython.p_uint
+
     log: cython.p_ulonglong  # EVENT_WORDS words an event
     log_events: cython.uint
     log_capacity: cython.uint
@@ -149,10 +156,14 @@ class ZoneState:
     state_array: Any
     flags_array: Any
     pageblock_array: Any
+    beneath_array: Any
     nr_free_array: Any
     rules_array: Any
     batch_array: Any
     handles_array: Any
+    covered_array: Any
+    used_array: Any
+    used_owner_array: Any
     log_array: Any
 
 
@@ -182,6 +193,7 @@ def zone_init(
     z.state_array = np.zeros(z.nr_frames, np.uint8)
     z.flags_array = np.zeros(z.nr_frames, np.uint8)
     z.pageblock_array = np.full(z.nr_frames >> pageblock_order, MOVABLE, np.uint8)
+    z.beneath_array = np.full(z.nr_frames >> pageblock_order, MOVABLE, np.uint8)
     z.nr_free_array = np.zeros(max_order + 1, np.uint64)
     z.rules_array = np.ascontiguousarray(rules, np.uint32)
     z.batch_array = np.zeros(64, np.uint32)
@@ -225,6 +237,7 @@ def zone_init(
     z.spill_target = None
     z.targets_may_spill = False
     z.signal_pending = False
+    z.overlapping = False
     z.log_events = 0
     z.recording = False
     z.batch_count = 0
@@ -245,6 +258,7 @@ def zone_bind(z: ZoneState) -> None:
     z.state = ptr8(z.state_array)
     z.flags = ptr8(z.flags_array)
     z.pageblock_mt = ptr8(z.pageblock_array)
+    z.type_beneath = ptr8(z.beneath_array)
     z.nr_free = ptr64(z.nr_free_array)
     z.rules = ptr32(z.rules_array)
     z.batch = ptr32(z.batch_array)

@@ -1,6 +1,6 @@
 """The rule × release matrix as Markdown: ``python -m pageblock.view.rules > docs/rules.md``."""
 
-from ..mm.release import PATCHES, RELEASES, RULES
+from ..mm.release import FAULTS, PATCHES, RELEASES, RULES, Switch
 
 __all__ = ["markdown"]
 
@@ -29,19 +29,29 @@ def markdown() -> str:
         "",
         "The seed's patches are switches: `seed-p1`, `5.15+p3` …",
         "",
-        "| patch | rule |",
-        "| --- | --- |",
+        "| patch | subject | rules |",
+        "| --- | --- | --- |",
+        *(f"| {number} | {_switched(patch)} |" for number, patch in PATCHES.items()),
+        "",
+        "So are the faults of patch 4 as posted: `seed+fa`, `seed-as-posted-fc` …",
+        "",
+        "| fault | what goes wrong | rules |",
+        "| --- | --- | --- |",
+        *(f"| {letter} | {_switched(fault)} |" for letter, fault in FAULTS.items()),
     ]
-    by_index = {rule.index: rule for rule in RULES}
-    for patch, switched in PATCHES.items():
-        what = ", ".join(f"{by_index[index].name}: {by_index[index].choices[on]}" for index, on, _ in switched)
-        lines.append(f"| {patch} | {what} |")
     for rule in RULES:
         lines += ["", f"## {rule.name}", "", rule.question, ""]
         for i, words in enumerate(rule.choices.values()):
             lines.append(f"* **{chr(ord('a') + i)}** {words}")
         lines += ["", f"Source: {rule.source}."]
     return "\n".join(lines) + "\n"
+
+
+def _switched(switch: Switch) -> str:
+    """Title and rules of a patch or a fault, two cells."""
+    by_index = {rule.index: rule for rule in RULES}
+    rules = [f"{by_index[index].name}: {by_index[index].choices[on]}" for index, on, off in switch.rules if on != off]
+    return f"{switch.title} | {'; '.join(rules) or switch.not_modelled}"
 
 
 if __name__ == "__main__":
