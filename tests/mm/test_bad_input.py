@@ -66,7 +66,9 @@ def test_any_consistent_geometry_works(arguments: dict[str, object]) -> None:
     zone.check()
 
 
-@pytest.mark.parametrize("name", ["", "7.0", "seed-p9", "seed-p0", "6.1+p3", "5.15-", "5.15+fa", "seed+fe", "seed+fh", "SEED"])
+@pytest.mark.parametrize(
+    "name", ["", "7.0", "seed-p9", "seed-p0", "6.1+p3", "5.15-", "5.15+fa", "seed+fe", "seed+fh", "SEED"]
+)
 def test_an_unknown_release_or_switch_is_named(name: str) -> None:
     with pytest.raises(ReleaseError) as refused:
         Zone(64, name)
