@@ -405,8 +405,10 @@ def free_contig_range(z: ZoneState, start: cython.uint, end: cython.uint) -> cyt
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def pfn_range_valid_contig(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.bint:
-    """Whether alloc_contig_pages tries this range: all pages online, none reserved, none hugetlb.
+def first_invalid_contig(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.uint:
+    """First frame for which alloc_contig_pages does not try a range: not online, reserved or hugetlb; NONE: it tries.
+
+    What pfn_range_valid_contig tests.
 
     Rule "contig hugetlb": the test for huge pages is in 6.1.192 and 6.12 (4d73ba5fa710, 6.5), not in vanilla 6.1.
     """
@@ -420,14 +422,14 @@ def pfn_range_valid_contig(z: ZoneState, start: cython.uint, end: cython.uint) -
         if head != NONE and z.state[head] & ALLOC:
             c = z.flags[head] & CLASS_MASK
             if c == C_HOLE or c == C_RESERVED:
-                return False
+                return pfn
             if c == C_HUGETLB and z.rules[RULE_CONTIG_HUGETLB] == CONTIG_SKIPS_HUGETLB:
-                return False
+                return pfn
         if z.state[pfn]:
             pfn += 1 << (z.state[pfn] & ORDER_MASK)
         else:
             pfn += 1
-    return True
+    return NONE
 
 
 @cython.cfunc
@@ -443,7 +445,7 @@ def alloc_contig_pages(
     absolute: cython.ulonglong = (z.base_pfn + z.zone_start + nr_pages - 1) // nr_pages * nr_pages
     pfn: cython.ulonglong = absolute - z.base_pfn
     while pfn + nr_pages <= z.zone_end:
-        if pfn_range_valid_contig(z, cython.cast(cython.uint, pfn), cython.cast(cython.uint, pfn + nr_pages)):
+        if first_invalid_contig(z, cython.cast(cython.uint, pfn), cython.cast(cython.uint, pfn + nr_pages)) == NONE:
             if (
                 alloc_contig_range(
                     z,

@@ -1,5 +1,10 @@
 """What the allocator model raises. Each message is one line: what was wrong, the value, what to do."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .results import ContigRange
+
 __all__ = [
     "ContigRefused",
     "GeometryError",
@@ -41,18 +46,20 @@ class ContigRefused(PageblockError):
     """alloc_contig_range or alloc_contig_pages said no.
 
     Attributes: ``errno`` (positive: 16 EBUSY, 12 ENOMEM, 4 EINTR), ``step`` (the kernel function that
-    refused), ``pfn`` (absolute; the page or pageblock that stood in the way), ``rule`` (why, in words).
+    refused), ``pfn`` (absolute; the page or pageblock that stood in the way), ``rule`` (why, in words),
+    ``tried`` (a ContigRange: what had been moved, split and isolated by then; None: not known).
     """
 
-    def __init__(self, errno: int, step: str, pfn: int, rule: str) -> None:
+    def __init__(self, errno: int, step: str, pfn: int, rule: str, tried: "ContigRange | None" = None) -> None:
         super().__init__(f"refused with -{errno} by {step} at pfn {pfn:#x}: {rule}")
+        self.tried = tried
         self.errno = errno
         self.step = step
         self.pfn = pfn
         self.rule = rule
 
-    def __reduce__(self) -> tuple[type["ContigRefused"], tuple[int, str, int, str]]:
-        return ContigRefused, (self.errno, self.step, self.pfn, self.rule)
+    def __reduce__(self) -> tuple[type["ContigRefused"], tuple[int, str, int, str, "ContigRange | None"]]:
+        return ContigRefused, (self.errno, self.step, self.pfn, self.rule, self.tried)
 
 
 class KernelBugError(PageblockError):

@@ -390,6 +390,7 @@ class LoadedZone(BareZone):
                 self.pcp_alloc_factor,
                 self.pcp_flags,
             ),
+            "beneath": self.beneath_array.copy(),
             "overlap": (
                 (self.covered_array.copy(), self.used_array.copy(), self.used_owner_array.copy())
                 if self.overlapping
@@ -459,6 +460,7 @@ class LoadedZone(BareZone):
             self.pageblock_array,
             self.nr_free_array,
         ) = arrays
+        self.beneath_array = state["beneath"].copy()
         zone_bind(self)
         if state["overlap"] is not None:
             overlap_init(self)

@@ -4,7 +4,8 @@ Source: mm/page_alloc.c: __alloc_pages, get_page_from_freelist, alloc_flags_nofr
 alloc_migration_target. Zones are modelled one by one; this room only decides which is asked, in which order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,28 @@ class Memory:
         """
         zones = self.zonelist(node, highest)
         byte = int(page_class) | flags
-        passes = [(True, True), (True, False)] if self._avoids_fragments(zones) else [(True, False)]
-        for low, nofragment in (*passes, (False, False)):
+        pfn = self._first_page(zones, self._passes(zones), highest, order, migratetype, byte, owner)
+        if pfn is not None:
+            return pfn
+        raise OutOfMemoryError(f"no zone of node {node} up to {highest} has a block of order {order}")
+
+    def _passes(self, zones: Sequence[Member]) -> tuple[tuple[bool, bool], ...]:
+        """The rounds over a zonelist: (above the low watermark, without fragmenting)."""
+        first = ((True, True), (True, False)) if self._avoids_fragments(zones) else ((True, False),)
+        return (*first, (False, False))
+
+    def _first_page(
+        self,
+        zones: Sequence[Member],
+        passes: Sequence[tuple[bool, bool]],
+        highest: str,
+        order: int,
+        migratetype: int,
+        byte: int,
+        owner: int | None,
+    ) -> int | None:
+        """The page of the first zone that gives, round by round."""
+        for low, nofragment in passes:
             for member in zones:
                 # going to another node matters more than fragments
                 if nofragment and member.node != zones[0].node:
@@ -95,7 +116,7 @@ class Memory:
                 pfn = self._get_page(member, highest, order, migratetype, byte, owner, low, nofragment)
                 if pfn is not None:
                     return pfn
-        raise OutOfMemoryError(f"no zone of node {node} up to {highest} has a block of order {order}")
+        return None
 
     def _avoids_fragments(self, zones: Sequence[Member]) -> bool:
         """ALLOC_NOFRAGMENT: the preferred zone is Normal, and not a node without DMA32 beside others."""
@@ -142,6 +163,38 @@ class Memory:
             return -1
 
         return find
+
+    @contextmanager
+    def offline_targets(self, member: Member) -> Iterator[None]:
+        """Meanwhile pages of this zone migrate to where do_migrate_range sends them (mm/memory_hotplug.c, 5.15 to 6.19).
+
+        To other nodes with memory if there are any, else to the page's own. A base page goes to the highest kernel zone
+        first, also one of a lower zone; one of ZONE_MOVABLE and huge pages may go to ZONE_MOVABLE
+        (mm/migrate.c, alloc_migration_target).
+        """
+        others = {m.node for m in self.members if m.node != member.node and m.zone.nr_managed_pages > 0}
+        nodes = others or {member.node}
+        lists = {
+            highest: [m for m in self.zonelist(member.node, highest) if m.node in nodes] for highest in ("Normal", "Movable")
+        }
+        passes = {highest: self._passes(zones) for highest, zones in lists.items()}
+
+        def find(order: int, flags: int, owner: int) -> int:
+            highest = "Movable" if order or member.kind == "Movable" else "Normal"
+            handle = None if owner == 0xFFFFFFFF else owner
+            pfn = self._first_page(
+                lists[highest], passes[highest], highest, order, Migratetype.MOVABLE, flags, handle
+            )
+            return -1 if pfn is None else pfn
+
+        kept = member.zone.get_spill_target()
+        member.zone.set_spill_target(find)
+        member.zone.set_targets_elsewhere(True)
+        try:
+            yield
+        finally:
+            member.zone.set_targets_elsewhere(False)
+            member.zone.set_spill_target(kept)
 
     def member_of(self, pfn: int) -> Member:
         """The zone that holds a pfn. Raises RangeError if none does."""

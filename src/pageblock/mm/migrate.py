@@ -143,7 +143,7 @@ def find_target_elsewhere(z: ZoneState, src: cython.uint) -> cython.longlong:
 def migrate_folio(z: ZoneState, src: cython.uint) -> cython.bint:
     """Move one page and free its old place at once; False: no target."""
     owner: cython.uint = z.nxt[src]
-    dst: cython.uint = alloc_migration_target(z, src)
+    dst: cython.uint = NONE if z.targets_elsewhere else alloc_migration_target(z, src)
     away: cython.longlong = 0
     if dst == NONE and z.targets_may_spill:
         away = find_target_elsewhere(z, src)

@@ -44,14 +44,14 @@ if not cython.compiled:
     from .gfp import alloc_pages, free_core, free_pages
     from .compaction import compact_zone
     from .page_isolation import isolation_end, isolation_start, start_isolate_page_range, undo_isolate_page_range
-    from .contig import alloc_contig_pages, alloc_contig_range, free_contig_range
+    from .contig import alloc_contig_pages, alloc_contig_range, first_invalid_contig, free_contig_range
     from .arguments import flags_fit, integer, page_flags
     from .batch import operations_error, run_operations
     from .invariants import broken, check_zone
     from .survey import find_head, survey_stretches
     from .digest import digest_free_lists, digest_pageblocks, digest_pcp_lists
     from .bare_zone import NO_PAGE
-    from .loaded_zone import LoadedZone
+    from .hotplug_zone import HotplugZone
 
 
 #: Start and multiplier of the 64-bit FNV-1a digest.
@@ -80,7 +80,7 @@ OPERATION = np.dtype(
 
 
 @cython.cclass
-class Zone(LoadedZone):
+class Zone(HotplugZone):
     """A memory zone whose every free list, pageblock type and counter follows one kernel release.
 
     Args:
@@ -307,7 +307,14 @@ class Zone(LoadedZone):
     # ---- contiguous ranges ----
 
     def alloc_contig_range(
-        self, start_pfn: Any, end_pfn: Any, migratetype: Any = MOVABLE, *, page_class: Any = C_KERNEL, owner: Any = None
+        self,
+        start_pfn: Any,
+        end_pfn: Any,
+        migratetype: Any = MOVABLE,
+        *,
+        page_class: Any = C_KERNEL,
+        owner: Any = None,
+        handles: Any = None,
     ) -> ContigRange:
         """Allocate exactly ``[start_pfn, end_pfn)``; what moved, was split and was isolated.
 
@@ -315,6 +322,7 @@ class Zone(LoadedZone):
             migratetype: MOVABLE, or CMA for a range in CMA pageblocks.
             page_class: class of the order-0 pages that result.
             owner: handle of each of them.
+            handles: those of ``run``, kept up to date as pages move.
 
         Raises:
             RangeError: outside the zone, or start >= end.
@@ -327,13 +335,18 @@ class Zone(LoadedZone):
         flags = page_flags(0, MOVABLE, page_class, None, False, False)
         handle = self.checked_owner(owner)
         saved = self.room_for_types(end - start)
+        if handles is not None:
+            self.lend_handles(handles)
         self.begin(True)
         rc = alloc_contig_range(self, start, end, mt, flags, handle, ptr8(saved))
         refusal = self.refusal(-rc) if rc else None
+        self.return_handles()
         rows = self.finish()
+        done = contig_result(self.base_pfn + start, self.base_pfn + end, rows, self.base_pfn)
         if refusal is not None:
+            refusal.tried = done
             raise refusal
-        return contig_result(self.base_pfn + start, self.base_pfn + end, rows, self.base_pfn)
+        return done
 
     def alloc_contig_pages(self, nr_pages: Any, *, page_class: Any = C_KERNEL, owner: Any = None) -> ContigRange:
         """First range of ``nr_pages``, aligned to its size, that can be had in the zone (alloc_contig_pages).
@@ -370,6 +383,59 @@ class Zone(LoadedZone):
                 raise UsageError(f"pfn {self.base_pfn + pfn} heads a block of order {order}: free it by itself")
         self.begin(False)
         free_contig_range(self, start, end)
+        self.finish()
+
+    def first_invalid_contig(self, start_pfn: Any, end_pfn: Any) -> int | None:
+        """First pfn for which alloc_contig_pages passes a range over, None if it tries it (pfn_range_valid_contig)."""
+        start, end = self.checked_range(start_pfn, end_pfn)
+        pfn: cython.uint = first_invalid_contig(self, start, end)
+        return None if pfn == NONE else self.base_pfn + pfn
+
+    def prep_compound_page(self, pfn: Any, order: Any, page_class: Any) -> None:
+        """Make one compound page out of 2^order allocated order-0 pages, of any order (prep_compound_page).
+
+        Raises:
+            RangeError: outside the zone.
+            UsageError: misaligned, or a page of it is no allocated order-0 page.
+        """
+        o = integer("order", order)
+        if not 1 <= o <= ORDER_MASK:
+            raise UsageError(f"order is {o}: a compound page has order 1 to {ORDER_MASK}")
+        start, end = self.checked_range(pfn, integer("pfn", pfn) + (1 << o))
+        if (self.base_pfn + start) & ((1 << o) - 1):
+            raise UsageError(f"pfn {pfn} is not aligned to a page of order {o}: align it")
+        flags = page_flags(o, MOVABLE, page_class, True, False, False)
+        if not (self.state_array[start:end] == ALLOC).all():
+            raise UsageError(f"a page of the {1 << o} at pfn {pfn} is no allocated order-0 page")
+        owner = self.nxt_array[start]
+        self.state_array[start:end] = 0
+        self.flags_array[start:end] = 0
+        self.state[start] = ALLOC | o
+        self.flags[start] = flags
+        self.nxt[start] = owner
+
+    def split_page(self, pfn: Any) -> None:
+        """Make an allocated block into order-0 pages of class KERNEL (split_page, destroy_compound_gigantic_page).
+
+        Raises UsageError if no allocated block starts there.
+        """
+        start: cython.uint = self.checked_pfn(pfn)
+        self.must_be_allocated(start)
+        end = start + (1 << (self.state[start] & ORDER_MASK))
+        owner = self.nxt_array[start]
+        self.state_array[start:end] = ALLOC
+        self.flags_array[start:end] = C_KERNEL
+        self.nxt_array[start:end] = owner
+
+    def free_reserved_page(self, pfn: Any) -> None:
+        """Give a RESERVED page to the allocator (include/linux/mm.h). Raises UsageError if it is none."""
+        at: cython.uint = self.checked_pfn(pfn)
+        if self.state[at] != ALLOC or self.flags[at] & CLASS_MASK != C_RESERVED:
+            raise UsageError(f"pfn {pfn} is not a reserved page: free it with free()")
+        self.flags[at] = C_KERNEL
+        self.nxt[at] = NONE
+        self.begin(False)
+        free_pages(self, at)
         self.finish()
 
     # ---- isolation by itself ----

@@ -11,6 +11,7 @@ if not cython.compiled:
         BUDDY,
         CLASS_MASK,
         CMA,
+        COMPOUND_REFUSES,
         C_ANON,
         C_COMPOUND,
         C_FILE,
@@ -27,6 +28,7 @@ if not cython.compiled:
         EV_UNISOLATE,
         EV_UNMOVABLE,
         ISOLATE,
+        ISOLATION_BESIDE,
         MEMORY_OFFLINE,
         MOVE_SPLITS,
         NONE,
@@ -35,6 +37,8 @@ if not cython.compiled:
         PG_COMPOUND,
         RULE_BLOCK_MOVE,
         RULE_CHECK_SCOPE,
+        RULE_ISOLATION,
+        RULE_MOVABLE_COMPOUND,
         RULE_SCHEME,
         RULE_SPAN,
         RULE_UNSET_BUDDY,
@@ -87,12 +91,15 @@ if not cython.compiled:
 def why_unmovable(z: ZoneState, head: cython.uint, isolation_flags: cython.uint) -> cython.uint:
     """Why an allocated head (state ALLOC) counts as unmovable, or WHY_NONE (has_unmovable_pages, 6.1).
 
-    A pinned page passes: isolation cannot see references. PageReserved fails even in ZONE_MOVABLE.
+    A pinned page passes: isolation cannot see references. PageReserved fails even in ZONE_MOVABLE. Rule "movable
+    compound": 6.19 asks of a compound page that it be hugetlb or on the LRU.
     """
     f: cython.uint = z.flags[head]
     c: cython.uint = f & CLASS_MASK
     if c == C_RESERVED or c == C_HOLE:
         return WHY_RESERVED
+    if c == C_MOVABLE_OPS and f & PG_COMPOUND and not z.zone_movable:
+        return WHY_COMPOUND if z.rules[RULE_MOVABLE_COMPOUND] == COMPOUND_REFUSES else WHY_NONE
     if c == C_ANON or c == C_FILE or c == C_THP or c == C_MOVABLE_OPS or c == C_HUGETLB or z.zone_movable:
         return WHY_NONE
     if isolation_flags & MEMORY_OFFLINE and (c == C_HWPOISON or c == C_OFFLINE):
@@ -113,7 +120,7 @@ def has_unmovable_pages(
     """
     state: cython.p_uchar = z.state
     flags: cython.p_uchar = z.flags
-    passing: cython.uint = 1 << C_ANON | 1 << C_FILE | 1 << C_THP | 1 << C_MOVABLE_OPS | 1 << C_HUGETLB
+    passing: cython.uint = 1 << C_ANON | 1 << C_FILE | 1 << C_THP | 1 << C_HUGETLB
     pfn: cython.uint = start
     s: cython.uint
     size: cython.uint
@@ -129,7 +136,7 @@ def has_unmovable_pages(
         # a tail has state 0, thus order 0
         size = 1 << (s & ORDER_MASK)
         if s & ALLOC:
-            # the classes that pass for every request first
+            # the classes that pass for every request and release first
             if not passing >> (flags[pfn] & CLASS_MASK) & 1:
                 why = why_unmovable(z, pfn, isolation_flags)
                 if why:
@@ -185,6 +192,8 @@ def set_migratetype_isolate(
     else:
         set_pageblock_migratetype(z, pfn, ISOLATE)
         mod_zone_freepage_state(z, -cython.cast(cython.longlong, move_freepages_block(z, pfn, ISOLATE)), old_mt)
+    # the kernel keeps a bit beside the type: here both are known while the pageblock is isolated
+    z.type_beneath[pfn >> z.pageblock_order] = old_mt
     z.nr_isolate_pageblock += 1
     if z.recording:
         emit(z, EV_ISOLATE, pageblock_start(z, pfn), old_mt)
@@ -198,7 +207,8 @@ def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -
     """Give an isolated pageblock its type; its free pages go to the tail of that type's lists and are counted.
 
     A free page of at least a pageblock is freed anew if it may merge with its buddy. Rule "unset buddy":
-    6.1 asks that the buddy be a free page of the same order; 5.15 only that its pageblock be not isolated.
+    6.1 asks that the buddy be a free page of the same order; 5.15 only that its pageblock be not isolated. Rule "isolation":
+    6.19 gives it the type that it had, and ``mt`` means nothing.
     """
     s: cython.uint = z.state[pfn]
     order: cython.uint = s & ORDER_MASK
@@ -206,6 +216,8 @@ def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -
     merge: cython.bint = False
     if get_pageblock_migratetype(z, pfn) != ISOLATE:
         return
+    if z.rules[RULE_ISOLATION] == ISOLATION_BESIDE:
+        mt = z.type_beneath[pfn >> z.pageblock_order]
     if s & BUDDY and order >= z.pageblock_order:
         buddy = pfn ^ (1 << order)
         if z.rules[RULE_UNSET_BUDDY] == UNSET_FREE_BUDDY:
@@ -415,6 +427,7 @@ def isolate_ascending(
     check_end: cython.uint,
     mt: cython.uint,
     undo: cython.bint,
+    isolation_flags: cython.uint = 0,
 ) -> cython.int:
     """start_isolate_page_range of 5.15: pageblocks of [start, end) ascending.
 
@@ -426,7 +439,7 @@ def isolate_ascending(
     page: cython.uint
     while pfn < end:
         page = first_valid_page(z, pfn, z.pageblock_nr_pages)
-        if page != NONE and set_migratetype_isolate(z, page, mt, 0, check_start, check_end):
+        if page != NONE and set_migratetype_isolate(z, page, mt, isolation_flags, check_start, check_end):
             if undo:
                 undo_isolate_page_range(z, start, pfn, mt)
             return -EBUSY

@@ -13,6 +13,7 @@ if not cython.compiled:
         COUNT_AT_END,
         EV_PCPU_DRAIN,
         FACTOR_UNBOUNDED,
+        FREE_HIGH_HALF_MARK,
         HIGHATOMIC,
         ISOLATE,
         MOVABLE,
@@ -29,9 +30,12 @@ if not cython.compiled:
         RULE_BULK_COUNT,
         RULE_PCP_BULK,
         RULE_PCP_FACTOR_CAP,
+        RULE_PCP_FREE_HIGH,
+        RULE_PCP_SLICES,
         RULE_PCP_THP,
         RULE_PCP_TUNING,
         RULE_PCP_TYPE,
+        SLICES_NONE,
         THP_BY_TYPE,
         THP_MOVABLE_OR_NOT,
         TUNING_AUTO,
@@ -234,10 +238,11 @@ def pcp_overflow_tuned(z: ZoneState, order: cython.uint) -> cython.longlong:
     high: cython.longlong
     freed: cython.longlong
     free_high: cython.bint = False
+    half_mark: cython.bint = z.rules[RULE_PCP_FREE_HIGH] == FREE_HIGH_HALF_MARK
     z.pcp_alloc_factor >>= 1
     if order > 0 and order <= PAGE_ALLOC_COSTLY_ORDER:
         free_high = (
-            z.pcp_free_count >= batch
+            z.pcp_free_count >= batch + (z.pcp_high_min // 2 if half_mark else 0)
             and z.pcp_flags & PCPF_PREV_FREE_HIGH_ORDER
             and (not z.pcp_flags & PCPF_FREE_HIGH_BATCH or z.pcp_count >= batch)
         )
@@ -270,6 +275,21 @@ def pcp_overflow_tuned(z: ZoneState, order: cython.uint) -> cython.longlong:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def free_overflow(z: ZoneState, count: cython.longlong, pindex: cython.uint) -> cython.void:
+    """Free the pages of an overflow (rule "pcp slices"): in one go, or since 6.19 a batch at a time."""
+    piece: cython.longlong
+    if z.rules[RULE_PCP_SLICES] == SLICES_NONE:
+        free_pcppages_bulk(z, count, pindex)
+        return
+    while count > 0 and z.pcp_count > 0:
+        piece = min(count, z.pcp_batch)
+        free_pcppages_bulk(z, piece, pindex)
+        count -= piece
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def free_unref_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
     """Free a page to its per-cpu list; isolated ones go to the buddy lists at once.
 
@@ -293,7 +313,7 @@ def free_unref_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cytho
     else:
         count = pcp_overflow(z, order)
     if count:
-        free_pcppages_bulk(z, count, pindex)
+        free_overflow(z, count, pindex)
         if z.below_high and zone_watermark_ok(z, 0, z.wmark_high + z.watermark_boost, 0):
             z.below_high = False
 

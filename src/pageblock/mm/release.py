@@ -333,6 +333,44 @@ RULES: tuple[Rule, ...] = (
         "arch/powerpc/include/asm/fadump-internal.h FADUMP_CMA_ALIGNMENT (5.15); the seed's patch 7; CMA_MIN_ALIGNMENT_BYTES "
         "(5.18, a pageblock since 5.19)",
     ),
+    Rule(
+        k.RULE_ISOLATION,
+        "isolation",
+        "Where does a pageblock keep its type while it is isolated?",
+        {
+            k.ISOLATION_OVERWRITES: "nowhere: ISOLATE takes its place, and whoever ends isolation names a type",
+            k.ISOLATION_BESIDE: "beneath a bit that says isolated: it has its own type again when isolation ends",
+        },
+        "mm/page_isolation.c set_migratetype_isolate, unset_migratetype_isolate; mm/page_alloc.c "
+        "__move_freepages_block_isolate, PB_migrate_isolate (6.17, read in 6.19.9)",
+    ),
+    Rule(
+        k.RULE_MOVABLE_COMPOUND,
+        "movable compound",
+        "Does isolation pass a compound page that its driver can move?",
+        {k.COMPOUND_PASSES: "yes", k.COMPOUND_REFUSES: "no: compound pages must be on the LRU or hugetlb"},
+        "mm/page_isolation.c has_unmovable_pages (6.12.117, 6.19.9)",
+    ),
+    Rule(
+        k.RULE_PCP_FREE_HIGH,
+        "pcp free high",
+        "After how many frees in a row do small high-order pages empty self-tuning per-cpu lists?",
+        {
+            k.FREE_HIGH_BATCH: "a batch of pages",
+            k.FREE_HIGH_HALF_MARK: "a batch and half of the lower bound of the high mark",
+        },
+        "mm/page_alloc.c free_frozen_page_commit (6.12.117, 6.19.9)",
+    ),
+    Rule(
+        k.RULE_PCP_SLICES,
+        "pcp slices",
+        "How are the pages of an overflow taken off the per-cpu lists?",
+        {
+            k.SLICES_NONE: "all in one go",
+            k.SLICES_BATCH: "a batch at a time; each begins with the list that was freed to",
+        },
+        "mm/page_alloc.c free_frozen_page_commit (6.12.117, 6.19.9)",
+    ),
 )
 
 
@@ -468,6 +506,10 @@ _LEGACY = {
     k.RULE_CMA_ALIGN: k.ALIGN_MAX_ORDER,
     k.RULE_VIRTIO_SUBBLOCK: k.ALIGN_MAX_ORDER,
     k.RULE_FADUMP_ALIGN: k.ALIGN_MAX_ORDER,
+    k.RULE_ISOLATION: k.ISOLATION_OVERWRITES,
+    k.RULE_MOVABLE_COMPOUND: k.COMPOUND_PASSES,
+    k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_BATCH,
+    k.RULE_PCP_SLICES: k.SLICES_NONE,
 }
 
 _PAGEBLOCK_ALIGNED = {
@@ -523,6 +565,15 @@ _HYGIENE = {
     k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_FOUND,
 }
 
+_ISOLATE_BIT = {
+    **_HYGIENE,
+    k.RULE_ISOLATION: k.ISOLATION_BESIDE,
+    k.RULE_FAILED_TYPES: k.FAILED_TYPES_OWN,
+    k.RULE_MOVABLE_COMPOUND: k.COMPOUND_REFUSES,
+    k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_HALF_MARK,
+    k.RULE_PCP_SLICES: k.SLICES_BATCH,
+}
+
 RELEASES: dict[str, Release] = {
     found.name: found
     for found in (
@@ -556,6 +607,11 @@ RELEASES: dict[str, Release] = {
             "6.12",
             "Debian's Linux 6.12.117: free lists always agree with pageblock types (S11)",
             _column(_HYGIENE),
+        ),
+        Release(
+            "6.19",
+            "Linux 6.19.9: isolation is a bit of its own beside the pageblock's type (S12)",
+            _column(_ISOLATE_BIT),
         ),
     )
 }

@@ -8,7 +8,7 @@ import numpy as np
 from . import constants as k
 from .types import Migratetype, PageClass, PageFlag
 
-__all__ = ["INVARIANTS", "STEPS", "WHYS", "ContigRange", "Page", "contig_result"]
+__all__ = ["INVARIANTS", "STEPS", "WHYS", "ContigRange", "MigratedRange", "Page", "contig_result"]
 
 #: Step of alloc_contig_range that refused -> the kernel's function.
 STEPS: dict[int, str] = {
@@ -71,6 +71,16 @@ class Page:
     flags: PageFlag
     owner: int | None
     pageblock_type: Migratetype
+
+
+@dataclass(frozen=True, slots=True)
+class MigratedRange:
+    """What do_migrate_range did: base pages moved, base pages that stayed, the first of those (absolute pfn) and why."""
+
+    moved: int
+    failed: int
+    pfn: int | None
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class ZoneState:
     state: cython.p_uchar  # kind and order of the block that the frame heads; 0: a tail
     flags: cython.p_uchar  # class and PG_ bits of an allocated head
     pageblock_mt: cython.p_uchar
+    type_beneath: cython.p_uchar  # type of an isolated pageblock, where the release keeps it
     nr_free: cython.p_ulonglong  # free blocks per order, all types (struct free_area)
     rules: cython.p_uint  # indexed by RULE_*
     batch: cython.p_uint  # pages isolated for migration, in the order they were found
@@ -129,6 +130,7 @@ class ZoneState:
 
     spill_target: Any  # who finds a migration target in another zone; None: one is always found
     targets_may_spill: cython.bint  # another zone takes migration targets that this one refuses
+    targets_elsewhere: cython.bint  # this zone is asked for none: its zonelist is not the one that counts (offline_pages)
     signal_pending: cython.bint  # alloc_contig_range is interrupted after isolation
 
     taken_type: cython.uint  # list that the last page came from (the kernel's page->index)
@@ -155,6 +157,7 @@ class ZoneState:
     state_array: Any
     flags_array: Any
     pageblock_array: Any
+    beneath_array: Any
     nr_free_array: Any
     rules_array: Any
     batch_array: Any
@@ -191,6 +194,7 @@ def zone_init(
     z.state_array = np.zeros(z.nr_frames, np.uint8)
     z.flags_array = np.zeros(z.nr_frames, np.uint8)
     z.pageblock_array = np.full(z.nr_frames >> pageblock_order, MOVABLE, np.uint8)
+    z.beneath_array = np.full(z.nr_frames >> pageblock_order, MOVABLE, np.uint8)
     z.nr_free_array = np.zeros(max_order + 1, np.uint64)
     z.rules_array = np.ascontiguousarray(rules, np.uint32)
     z.batch_array = np.zeros(64, np.uint32)
@@ -233,6 +237,7 @@ def zone_init(
     z.compact_moved = 0
     z.spill_target = None
     z.targets_may_spill = False
+    z.targets_elsewhere = False
     z.signal_pending = False
     z.overlapping = False
     z.log_events = 0
@@ -255,6 +260,7 @@ def zone_bind(z: ZoneState) -> None:
     z.state = ptr8(z.state_array)
     z.flags = ptr8(z.flags_array)
     z.pageblock_mt = ptr8(z.pageblock_array)
+    z.type_beneath = ptr8(z.beneath_array)
     z.nr_free = ptr64(z.nr_free_array)
     z.rules = ptr32(z.rules_array)
     z.batch = ptr32(z.batch_array)
