@@ -1,7 +1,7 @@
 """How CMA areas come to be at boot: reservation, its checks, placement, and activation.
 
-Source: mm/cma.c (5.15.16, 6.1.176, 6.12.19, 6.19.9); mm/memblock.c memblock_find_in_range_node. Addresses in bytes here, as in the
-kernel; an area of the running system (``cma.CmaArea``) counts in pages.
+Source: mm/cma.c (5.15.16, 6.1.176, 6.12.19, 6.19.9); mm/memblock.c memblock_find_in_range_node. Addresses in bytes here,
+as in the kernel; an area of the running system (``cma.CmaArea``) counts in pages.
 """
 
 from dataclasses import dataclass, field

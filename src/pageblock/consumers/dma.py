@@ -1,6 +1,7 @@
 """DMA memory from CMA: the default area, cma= and the device tree at boot, and dma_alloc_contiguous.
 
-Source: kernel/dma/contiguous.c (5.15.16, 6.1.176, 6.12.19, 6.19.9); kernel/dma/direct.c for what follows a NULL; lib/cmdline.c memparse.
+Source: kernel/dma/contiguous.c (5.15.16, 6.1.176, 6.12.19, 6.19.9); kernel/dma/direct.c for what follows
+a NULL; lib/cmdline.c memparse.
 """
 
 import re
@@ -93,7 +94,8 @@ def dma_contiguous_reserve(
     Args:
         boot: where it is reserved.
         parameter: cma=, None: not given.
-        limit: end of the memory that DMA reaches, bytes; 0: any. It bounds cma= too, but since 6.19 only where cma= names no limit.
+        limit: end of the memory that DMA reaches, bytes; 0: any. It bounds cma= too, since 6.19 only where
+            that names no limit.
         default_size: CONFIG_CMA_SIZE_…, bytes.
 
     Raises:

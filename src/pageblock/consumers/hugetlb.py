@@ -1,7 +1,7 @@
 """Gigantic huge pages: a pool that nr_hugepages resizes, out of hugetlb_cma areas or by alloc_contig_pages.
 
-Source: mm/hugetlb.c (5.15.16, 6.1.176, 6.12.19, 6.19.9), mm/hugetlb_cma.c (6.19.9), mm/page_alloc.c alloc_contig_pages. Huge pages up to
-max order come from the buddy allocator and are not modelled here. Pages are never in use by anybody, so surplus does not arise.
+Source: mm/hugetlb.c (5.15.16, 6.1.176, 6.12.19, 6.19.9), mm/hugetlb_cma.c (6.19.9), mm/page_alloc.c alloc_contig_pages.
+Huge pages up to max order come from the buddy allocator and are not modelled here. Pages are never in use by anybody, so surplus does not arise.
 """
 
 from collections.abc import Collection, Sequence
@@ -259,8 +259,8 @@ class HugetlbPool:
                 invalid = zone.first_invalid_contig(pfn, pfn + nr)
                 if invalid is not None:
                     name = zone.page(invalid).page_class.name.lower()
-                    rule = f"pfn_range_valid_contig: the range has a page that is {_INVALID.get(name, name)}"
-                    self.steps.append(Step("alloc_contig_pages", pfn, nr, pfn=invalid, rule=rule, note="not tried"))
+                    rule = f"a page is {_INVALID.get(name, name)}"
+                    self.steps.append(Step("pfn_range_valid_contig", pfn, nr, pfn=invalid, rule=rule))
                     continue
                 try:
                     found = zone.alloc_contig_range(pfn, pfn + nr)

@@ -13,8 +13,9 @@ class Step:
     """One thing that a consumer did.
 
     ``function``: the kernel's. ``start_pfn``, ``nr_pages``: the range that it was asked for; pfns absolute. ``errno``: 0 or
-    the positive errno that it returned. ``moved``: base pages migrated; ``dropped``: clean file pages reclaimed. ``pfn``,
-    ``rule``: for a refusal the page or pageblock in the way and why, in words. ``note``: what else is worth saying.
+    the positive errno that it returned. ``moved``: base pages migrated; ``dropped``: clean file pages reclaimed, for a refused
+    range too. ``pfn``, ``rule``: for a refusal the page or pageblock in the way and why, in words; a rule without an errno: the
+    range was passed over. ``note``: what else is worth saying.
     """
 
     function: str
@@ -64,6 +65,8 @@ def refused(function: str, start_pfn: int, nr_pages: int, refusal: ContigRefused
         start_pfn,
         nr_pages,
         errno=refusal.errno,
+        moved=sum(1 << order for _, _, order in refusal.tried.moved) if refusal.tried else 0,
+        dropped=len(refusal.tried.reclaimed) if refusal.tried else 0,
         pfn=refusal.pfn,
         rule=f"{refusal.step}: {refusal.rule}",
         note=note,

@@ -13,7 +13,7 @@ from ..mm.memory import KINDS, Member, Memory
 __all__ = ["TRIED_RELEASES", "Question", "Tried", "load_memory", "try_releases"]
 
 #: Releases under which a request is tried unless told: before the seed, the seed, and what Linux made of it.
-TRIED_RELEASES = ("5.15", "seed", "6.1", "6.12")
+TRIED_RELEASES = ("5.15", "seed", "6.1", "6.12", "6.19")
 
 #: Asks for something: it may change the memory that it is given, which is a copy of its own.
 Question = Callable[[Memory], Trial]

@@ -11,8 +11,10 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         ALLOC_CMA,
+        BUDDY,
         ALLOC_NOFRAGMENT,
         CLASS_MASK,
+        CMA,
         C_HOLE,
         HIGHATOMIC,
         ISOLATE,
@@ -32,7 +34,7 @@ if not cython.compiled:
         TUNING_AUTO,
     )
     from .zone import get_pageblock_migratetype, ptr64s, ptr8, zone_bind
-    from .freelist import list_insert
+    from .freelist import add_to_free_list_tail, del_page_from_free_list, list_insert
     from .watermark import update_far_mark
     from .overlap import overlap_bind, overlap_init
     from .pcplist import drain_all_pages, pcp_head, pindex_to_order
@@ -129,6 +131,43 @@ class LoadedZone(BareZone):
         bad = place_free_blocks(self, ptr64s(starts), ptr64s(orders), ptr64s(types), len(starts))
         if bad >= 0:
             raise UsageError(f"a page of the free block at pfn {starts[bad] + self.base_pfn} is in use or free already")
+
+    def load_cma(self, start_pfn: Any, end_pfn: Any) -> None:
+        """Make CMA pageblocks of ``[start_pfn, end_pfn)`` as if they had been so before; what is in them stays.
+
+        The per-cpu lists are drained. Free pages go to the tails of the CMA lists, ascending; one that reaches out of the
+        range is cut into pageblocks.
+
+        Raises:
+            RangeError: not a range of whole pageblocks in the zone.
+            UsageError: a pageblock is CMA, HIGHATOMIC or isolated already.
+        """
+        start, end = self.checked_range(start_pfn, end_pfn)
+        n: cython.uint = self.pageblock_nr_pages
+        if start & (n - 1) or end & (n - 1):
+            raise RangeError(f"[{start_pfn}, {end_pfn}) is no range of whole pageblocks of {n} pages: align it")
+        types = self.pageblock_array[start >> self.pageblock_order : end >> self.pageblock_order]
+        if (types >= HIGHATOMIC).any():
+            raise UsageError(f"a pageblock of [{start_pfn}, {end_pfn}) is CMA, HIGHATOMIC or isolated already")
+        self.drain_all_pages()
+        largest = 1 << self.max_order
+        first = max(start // largest * largest, self.zone_start)
+        heads = (np.flatnonzero(self.state_array[first:end] & BUDDY) + first).tolist()
+        types[:] = CMA
+        pfn: cython.uint
+        piece: cython.uint
+        for pfn in heads:
+            order: cython.uint = self.state[pfn] & ORDER_MASK
+            last: cython.uint = pfn + (1 << order)
+            if last <= start:
+                continue
+            del_page_from_free_list(self, pfn, order)
+            size = order if start <= pfn and last <= end else self.pageblock_order
+            for piece in range(pfn, last, 1 << size):
+                mt: cython.uint = get_pageblock_migratetype(self, piece)
+                add_to_free_list_tail(self, piece, size, mt)
+                if mt == CMA:
+                    self.nr_free_cma_pages += 1 << size
 
     def set_watermarks(
         self,

@@ -344,7 +344,8 @@ class Zone(HotplugZone):
         rows = self.finish()
         done = contig_result(self.base_pfn + start, self.base_pfn + end, rows, self.base_pfn)
         if refusal is not None:
-            refusal.tried = done
+            if isinstance(refusal, ContigRefused):
+                refusal.tried = done
             raise refusal
         return done
 

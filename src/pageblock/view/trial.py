@@ -45,6 +45,8 @@ def _verdict(trial: Trial) -> str:
 
 
 def _outcome(step: Step) -> str:
+    if step.rule and not step.errno:
+        return "passed over" + (f" for pfn {step.pfn:#x}" if step.pfn is not None else "")
     if not step.errno:
         words = [f"moved {step.moved:,}" if step.moved else "", f"dropped {step.dropped:,}" if step.dropped else ""]
         return ", ".join(["ok", *filter(None, words)])
@@ -87,6 +89,9 @@ def _releases(tried: Tried) -> Table:
     table = Table(title="Release by release", title_justify="left", box=None, pad_edge=False)
     for title in ("release", "got", "moved", "why"):
         table.add_column(title, justify="right" if title == "moved" else "left", overflow="fold")
+    said: dict[str, str] = {}
     for trial in tried.trials:
-        table.add_row(trial.release, f"{trial.got:,} of {trial.asked:,}", f"{trial.moved:,}", trial.explanation)
+        as_before = said.setdefault(trial.explanation, trial.release)
+        why = trial.explanation if as_before == trial.release else f"as {as_before}"
+        table.add_row(trial.release, f"{trial.got:,} of {trial.asked:,}", f"{trial.moved:,}", why)
     return table
