@@ -129,6 +129,8 @@ def _mib(pages: int, found: Series) -> str:
 
 
 def _alignment(one: Alignment, found: Series) -> str:
+    if one.aligned == one.aligned_before:
+        return "no difference: a max order block is a pageblock here"
     first = f"{_size(one.aligned_before, found)} instead of {_size(one.aligned, found)}"
     if one.unit == "places":
         return f"{first}\n{one.figure}: {one.without:,} instead of {one.with_series:,}"
