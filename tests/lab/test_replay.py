@@ -120,7 +120,8 @@ def test_another_release_diverges() -> None:
         (0, "c 1 2 x : = 0", "malformed record"),
         (0, "y 1", "no record starts with 'y 1'"),
         (0, "c 888888 99999999 512 : = 0 t=1", "outside the zone"),
-        (0, "C 1 2 3 : = -12", "cma_alloc and cma_release are not modelled yet"),
+        (0, "C 1 2 3 : = -12", "no CMA area"),
+        (0, "R 1", "no CMA area"),
     ],
 )
 def test_a_malformed_trace_names_the_line(
