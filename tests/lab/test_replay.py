@@ -11,9 +11,16 @@ from pageblock.lab import replay
 
 RECORDINGS = sorted((Path(__file__).parents[1] / "recordings").glob("*.zst"))
 
-#: Folders of ../shared/traces whose kernels are modelled; of 5.15 and the seed without what cma_alloc does.
-MODELLED = ("linux-6.1.192", "linux-6.12.117", "linux-5.15.16", "seed-described")
-CMA = ("c2_", "m11_", "m12_", "m14_", "k01_")
+#: Folders of ../shared/traces.
+MODELLED = (
+    "linux-5.15.16",
+    "linux-6.1.192",
+    "linux-6.1.192-cma",
+    "linux-6.12.117",
+    "linux-6.19.9",
+    "seed-as-posted",
+    "seed-described",
+)
 
 
 @pytest.mark.slow
@@ -28,7 +35,7 @@ def test_a_recorded_kernel_is_reproduced(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", MODELLED)
 def test_shared_traces_are_reproduced(shared: Path, folder: str) -> None:
-    traces = [path for path in sorted((shared / "traces" / folder).glob("*.zst")) if not path.name.startswith(CMA)]
+    traces = sorted((shared / "traces" / folder).glob("*.zst"))
     assert traces
     parted = {path.name: replay(path).divergence for path in traces}
     assert not {name: divergence for name, divergence in parted.items() if divergence}
