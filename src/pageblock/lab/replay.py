@@ -5,14 +5,18 @@ Allocations and frees between two records that need a look are read and run as o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ..consumers.cma import CmaArea, CmaTry
 from ..machine.actions import ACTION
-from ..machine.trace import Actions, Compaction, Contig, Dump, FreeAll, Hash, TraceReader
+from ..machine.trace import Actions, CmaAlloc, CmaRelease, Compaction, Contig, Dump, FreeAll, Hash, TraceReader
 from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
+from ..mm.errors import KernelBugError
+from .accounting import accounting
 
 __all__ = ["Divergence", "Replay", "replay"]
 
@@ -77,6 +81,7 @@ class Replay:
     release: str
     operations: int = 0
     contig_ranges: int = 0
+    cma_requests: int = 0
     compactions: int = 0
     migrations: int = 0
     hashes: int = 0
@@ -125,6 +130,8 @@ class _Player:
         self.progress = progress
         self.done = Replay(reader.path.name, reader.header.kernel, release)
         self.zone: Zone | None = None
+        self.area: CmaArea | None = None
+        self.cma_handles: set[int] = set()
         self.isolate_number = 5
         self.foreign = 0
         self.handles: npt.NDArray[np.uint32] = np.full(_GROW, EMPTY, np.uint32)
@@ -140,6 +147,10 @@ class _Player:
                     self.free_all(record.line)
                 elif isinstance(record, Contig):
                     self.contig_range(record)
+                elif isinstance(record, CmaAlloc):
+                    self.cma_alloc(record)
+                elif isinstance(record, CmaRelease):
+                    self.cma_release(record)
                 elif isinstance(record, Compaction):
                     self.compaction(record)
                 elif isinstance(record, Hash):
@@ -201,6 +212,8 @@ class _Player:
         zone.set_targets_may_spill(True)
         if self.reader.header.per_cpu_lists:
             self.load_pcp(zone, dump)
+        if dump.cma:
+            self.area = CmaArea(zone, start + dump.cma["start"], dump.cma["count"], dump.cma.get("order_per_bit", 0))
         return zone
 
     def load_pcp(self, zone: Zone, dump: Dump) -> None:
@@ -307,8 +320,11 @@ class _Player:
         rows = np.zeros(len(live), ACTION)
         rows["op"] = np.where(self.is_contig[live], ord("g"), ord("f"))
         rows["line"], rows["handle"], rows["pfn"] = line, live, -1
+        released = [(handle, int(self.handles[handle])) for handle in self.cma_handles & set(live.tolist())]
         if len(rows):
             self.actions(rows)
+        for handle, frame in released:
+            self.forget_cma(handle, frame)
 
     def room_for(self, handle: int, line: int) -> None:
         """Make the tables long enough for a handle."""
@@ -350,6 +366,92 @@ class _Player:
         if errno == 0:
             self.sizes[c.handle] = c.nr_pages
             self.is_contig[c.handle] = True
+
+    # ---- CMA ----
+
+    def need_area(self, line: int) -> CmaArea:
+        if self.area is None:
+            raise self.reader.fail("a CMA request, but the first dump has no CMA area (B)", line)
+        return self.area
+
+    def cma_alloc(self, c: CmaAlloc) -> None:
+        """Run one cma_alloc and compare each of its tries, what they moved, and the page."""
+        zone = self.need_zone(c.line)
+        area = self.need_area(c.line)
+        self.room_for(c.handle, c.line)
+        if self.handles[c.handle] != EMPTY:
+            raise self.reader.fail(f"handle {c.handle} is in use", c.line)
+        if c.count < 1 or not 0 <= c.align < 64:
+            raise self.reader.fail(f"no request for {c.count} pages aligned to order {c.align} is made of CMA", c.line)
+        self.done.operations += 1
+        self.done.cma_requests += 1
+        what = f"cma_alloc of {c.count} pages aligned to order {c.align}"
+        bug = ""
+        try:
+            answer = area.alloc(c.count, c.align, owner=c.handle, handles=self.handles)
+            tries, pfn = answer.tries, answer.pfn
+        except KernelBugError as stopped:
+            # what was tried before is lost with the call
+            tries, pfn, bug = (), None, str(stopped)
+        theirs_stopped = bool(c.tries) and c.tries[-1].errno is None
+        if bool(bug) != theirs_stopped:
+            raise _Parted(c.line, what, "stopped with a BUG" if theirs_stopped else "answered", bug or "answered")
+        if not bug:
+            self.compare_tries(c, what, tries, zone)
+        here = None if pfn is None else pfn - zone.start_pfn
+        if here != c.pfn:
+            raise _Parted(c.line, what, c.pfn, here)
+        if pfn is not None:
+            self.handles[c.handle] = pfn - zone.base()
+            self.sizes[c.handle] = c.count
+            self.is_contig[c.handle] = True
+            self.cma_handles.add(c.handle)
+
+    def compare_tries(self, c: CmaAlloc, what: str, tries: tuple[CmaTry, ...], zone: Zone) -> None:
+        """The places that cma_alloc tried, in order."""
+        first = zone.start_pfn
+        for number, (theirs, mine) in enumerate(zip_longest(c.tries, tries), 1):
+            kernel = "no more tries" if theirs is None else f"[{theirs.start}, +{c.count}) errno {theirs.errno}"
+            model = "no more tries" if mine is None else f"[{mine.start_pfn - first}, +{c.count}) errno {-mine.errno}"
+            if kernel != model:
+                raise _Parted(c.line, f"{what}, try {number}", kernel, model)
+            moved = tuple(
+                (
+                    source - first,
+                    None if target is None or not zone.start_pfn <= target < zone.end_pfn else target - first,
+                )
+                for source, target, _ in mine.done.moved
+            )
+            self.compare_moves(c.line, f"{what}, try {number}", theirs.moves, moved)
+
+    def cma_release(self, r: CmaRelease) -> None:
+        """Release the pages of a handle."""
+        zone = self.need_zone(r.line)
+        area = self.need_area(r.line)
+        self.room_for(r.handle, r.line)
+        self.done.operations += 1
+        frame = int(self.handles[r.handle])
+        if r.empty or frame == EMPTY:
+            if r.empty != (frame == EMPTY):
+                raise _Parted(
+                    r.line,
+                    f"cma_release of handle {r.handle}",
+                    "empty" if r.empty else "released",
+                    "empty" if frame == EMPTY else f"pfn {frame + zone.base() - zone.start_pfn}",
+                )
+            return
+        if r.handle not in self.cma_handles:
+            raise self.reader.fail(f"handle {r.handle} was not allocated by cma_alloc", r.line)
+        area.release(frame + zone.base(), int(self.sizes[r.handle]))
+        self.handles[r.handle] = EMPTY
+        self.cma_handles.discard(r.handle)
+
+    def forget_cma(self, handle: int, frame: int) -> None:
+        """Clear the bits of a CMA handle whose pages were freed with all others."""
+        assert self.area is not None
+        assert self.zone is not None
+        self.area.clear_bitmap(frame + self.zone.base(), int(self.sizes[handle]))
+        self.cma_handles.discard(handle)
 
     def compare_moves(self, line: int, what: str, theirs: Moves, mine: Moves) -> None:
         """Migrations, in order."""
@@ -439,7 +541,7 @@ class _Player:
                         f"{ours:016x}",
                         self.lists_around(zone, None, 1, "here"),
                     )
-        ours_by_name = self.counters(zone) if h.op == "H" else self.invariants(zone)
+        ours_by_name = self.counters(zone) if h.op == "H" else accounting(zone, self.handles, self.sizes)
         for name, theirs in h.counters.items():
             if name in ours_by_name and ours_by_name[name] != theirs:
                 raise _Parted(h.line, f"counter {name}", theirs, ours_by_name[name])
@@ -455,61 +557,6 @@ class _Player:
             "own": self.own_pages(),
             "foreign": self.foreign,
             "cma": zone.nr_free_cma_pages,
-        }
-
-    def invariants(self, zone: Zone) -> dict[str, int]:
-        """What an ``N`` line counts: the accounting of isolated pageblocks, page by page."""
-        types = zone.pageblock_types
-        block = 1 << zone.geometry.pageblock_order
-        first_block = zone.start_pfn // block
-        found = dict.fromkeys(("isolist", "lost", "leak", "wrong", "cnt"), 0)
-        for order in range(zone.geometry.max_order + 1):
-            for mt in Migratetype:
-                pfns = zone.free_list(order, mt).astype(np.int64)
-                pages = len(pfns) << order
-                if order > zone.geometry.pageblock_order:
-                    # page by page, as far as types can differ
-                    steps = np.arange(0, 1 << order, block, dtype=np.int64)
-                    pfns = (pfns[:, None] + steps).reshape(-1)
-                piece = min(1 << order, block)
-                lies_in = types[pfns // block - first_block] if len(pfns) else np.zeros(0, np.uint8)
-                other = int((lies_in != mt).sum()) * piece
-                isolated = int((lies_in == Migratetype.ISOLATE).sum()) * piece
-                if mt == Migratetype.ISOLATE:
-                    found["isolist"] += pages
-                    found["lost"] += other
-                else:
-                    found["cnt"] += pages
-                    found["leak"] += isolated
-                    found["wrong"] += other - isolated
-        found |= self.misplaced(zone)
-        found["nr_isolate"] = zone.nr_isolate_pageblock
-        found["isoblk"] = int((types == Migratetype.ISOLATE).sum())
-        found["stat"] = zone.nr_free_pages
-        found["drift"] = zone.nr_free_pages - found["cnt"]
-        return found
-
-    def misplaced(self, zone: Zone) -> dict[str, int]:
-        """Listed pages that a handle owns too, pages listed twice, and entries that are not aligned to their size."""
-        nr_pages = zone.geometry.nr_pages
-        listed = np.zeros(nr_pages + 1, np.int64)
-        misaligned = 0
-        for order in range(zone.geometry.max_order + 1):
-            for mt in Migratetype:
-                pfns = zone.free_list(order, mt).astype(np.int64)
-                misaligned += int((pfns % (1 << order) != 0).sum())
-                np.add.at(listed, pfns - zone.start_pfn, 1)
-                np.subtract.at(listed, np.minimum(pfns - zone.start_pfn + (1 << order), nr_pages), 1)
-        owned = np.zeros(nr_pages + 1, np.int64)
-        live = np.flatnonzero(self.handles < OFFNODE)
-        starts = self.handles[live].astype(np.int64) - (zone.start_pfn - zone.base())
-        np.add.at(owned, starts, 1)
-        np.subtract.at(owned, starts + self.sizes[live], 1)
-        times = np.cumsum(listed)
-        return {
-            "olap": int(((times > 0) & (np.cumsum(owned) > 0)).sum()),
-            "twice": int((times > 1).sum()),
-            "mis": misaligned,
         }
 
     def compare_dump(self, dump: Dump) -> None:

@@ -25,7 +25,20 @@ else:
     except ImportError:
         from .actions import scan_actions
 
-__all__ = ["Actions", "Compaction", "Contig", "Dump", "FreeAll", "Hash", "Header", "Record", "TraceReader"]
+__all__ = [
+    "Actions",
+    "CmaAlloc",
+    "CmaRelease",
+    "CmaTry",
+    "Compaction",
+    "Contig",
+    "Dump",
+    "FreeAll",
+    "Hash",
+    "Header",
+    "Record",
+    "TraceReader",
+]
 
 #: Rows of allocations and frees handed on at once.
 _BATCH = 1 << 16
@@ -111,6 +124,36 @@ class Contig:
 
 
 @dataclass(frozen=True, slots=True)
+class CmaTry:
+    """One call of alloc_contig_range that cma_alloc made: where, what moved, its answer (None: a BUG)."""
+
+    start: int
+    moves: tuple[tuple[int, int | None], ...]
+    errno: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CmaAlloc:
+    """``C`` cma_alloc: its tries in order; ``pfn``: None if it gave nothing."""
+
+    line: int
+    handle: int
+    count: int
+    align: int
+    tries: tuple[CmaTry, ...]
+    pfn: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CmaRelease:
+    """``R`` cma_release of a handle; ``empty``: there was nothing to release."""
+
+    line: int
+    handle: int
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Compaction:
     """``K``: the whole zone compacted. ``moves``: (source, target) in order; ``errno``: what the request failed with, or 0."""
 
@@ -129,7 +172,7 @@ class Hash:
     counters: dict[str, int]
 
 
-Record = Actions | FreeAll | Contig | Compaction | Hash | Dump
+Record = Actions | FreeAll | Contig | CmaAlloc | CmaRelease | Compaction | Hash | Dump
 
 
 class TraceReader:
@@ -232,8 +275,11 @@ class TraceReader:
                     yield FreeAll(self.line)
                 elif op == "E":
                     return
-                elif op in ("C", "R"):
-                    raise self.fail("cma_alloc and cma_release are not modelled yet: this trace can't be replayed")
+                elif op == "C":
+                    yield self._cma_alloc(line)
+                elif op == "R":
+                    fields = line.split()
+                    yield CmaRelease(self.line, int(fields[1]), fields[2:] == ["-"])
                 elif op not in ("!", "J", "#", ""):
                     raise self.fail(f"no record starts with {line[:20]!r}")
             except (ValueError, IndexError):
@@ -257,6 +303,20 @@ class TraceReader:
             errno,
             (why[1], int(why[2])) if why else None,
         )
+
+    def _cma_alloc(self, line: str) -> CmaAlloc:
+        asked, _, answered = line.partition(" :")
+        _, handle, count, align = asked.split()
+        tried, _, answer = f" {answered}".partition(" = ")
+        tries: list[CmaTry] = []
+        # a try is "@start move move … =rc"; one that never returned has no answer of its own
+        for group in tried.split("@")[1:]:
+            place, _, rc = group.partition("=")
+            start, _, moved = place.partition(" ")
+            tries.append(CmaTry(int(start), _moves(moved), int(rc) if rc else None))
+        word = answer.split()[0]
+        pfn = None if word == "BUG" or int(word) < 0 else int(word)
+        return CmaAlloc(self.line, int(handle), int(count), int(align), tuple(tries), pfn)
 
     def _compaction(self, line: str) -> Compaction:
         moved, _, answer = line.removeprefix("K :").partition(" = ")

@@ -11,6 +11,8 @@ def describe(result: Replay) -> str:
         f"{result.operations:,} operations, {result.contig_ranges:,} contig ranges, {result.migrations:,} migrations, "
         f"{result.hashes:,} state hashes, {result.dumps:,} dumps"
     )
+    if result.cma_requests:
+        counts += f", {result.cma_requests:,} CMA requests"
     if result.compactions:
         counts += f", {result.compactions:,} compactions"
     if result.divergence is None:
