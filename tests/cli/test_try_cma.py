@@ -21,6 +21,7 @@ def trials(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, dict[st
     return code, {trial["release"]: trial for trial in found["trials"]}
 
 
+@pytest.mark.slow
 def test_an_area_that_boot_could_have_made(capsys: pytest.CaptureFixture[str]) -> None:
     code, found = trials(capsys, "--recorded", "--area", "256M", "--alloc", "16M", "--count", "16")
     assert code == 0
@@ -31,6 +32,7 @@ def test_an_area_that_boot_could_have_made(capsys: pytest.CaptureFixture[str]) -
     assert first["counters"]["reserved/alloc_pages_success"] == 65536  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_one_more_than_the_area_holds_is_a_no(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "try", "cma", "--recorded", "--area", "256M", "--alloc", "16M", "--count", "17")
     assert (code, err) == (1, "")
@@ -40,6 +42,7 @@ def test_one_more_than_the_area_holds_is_a_no(capsys: pytest.CaptureFixture[str]
     assert "only 0 pages of the area are available" in out
 
 
+@pytest.mark.slow
 def test_what_the_release_wants_of_the_area(capsys: pytest.CaptureFixture[str]) -> None:
     """A base that is a multiple of 2 MiB, but not of 4 MiB: 5.15 has no such area (the seed's patch 5)."""
     releases = [part for name in ("5.15", "seed", "seed-p5", "6.1") for part in ("--release", name)]

@@ -17,6 +17,7 @@ def test_the_recorded_machine_has_one(capsys: pytest.CaptureFixture[str]) -> Non
     assert "Assumed: no hugetlb_cma area" in out
 
 
+@pytest.mark.slow
 def test_four_are_too_many(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "try", "gigantic", "--recorded", "--count", "4", "--node", "0")
     assert (code, err) == (1, "")
@@ -27,6 +28,7 @@ def test_four_are_too_many(capsys: pytest.CaptureFixture[str]) -> None:
     assert "neither on the LRU nor movable by its driver" in out
 
 
+@pytest.mark.slow
 def test_json_says_why_releases_differ(capsys: pytest.CaptureFixture[str]) -> None:
     """Before 4d73ba5fa710 the page that was got is tried again and refused; since then it is passed over."""
     code, out, _ = run(capsys, "try", "gigantic", "--recorded", "--count", "2", "--json")
