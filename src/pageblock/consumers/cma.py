@@ -14,6 +14,7 @@ from ..mm import Migratetype, Zone
 from ..mm.errors import ContigRefused, RangeError, UsageError
 from ..mm.memory import Memory
 from ..mm.results import ContigRange
+from ..mm.types import PageFlag
 from .kernel import kernel_version
 from .trial import Step, given, refused
 
@@ -378,7 +379,7 @@ class CmaArea:
                 "where the kernel has a VM_BUG_ON: release what was allocated"
             )
         zone = self._zone_of(found)
-        if zone.page(pfn).order:
+        if zone.page(pfn).flags & PageFlag.COMPOUND:
             self._free_compound(zone, pfn, count)
         else:
             zone.free_contig_range(pfn, count)

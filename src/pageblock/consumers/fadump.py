@@ -24,8 +24,9 @@ MAX_BOOT_MEM_RATIO = 4
 class FadumpRequest:
     """What the command line and the firmware say; bytes.
 
-    ``crashkernel``: size of crashkernel= or fadump_reserve_mem=, 0: none. ``nocma``: fadump=nocma. ``cpu_state``, ``hpte``: sizes that
-    the firmware wants for registers and the hash table. ``metadata``: of the platform. ``headers``: of the dump, which the rounding to pages hides. ``bottom``: where memory for it is looked for from on; None: behind the boot memory.
+    ``crashkernel``: size of crashkernel= or fadump_reserve_mem=, 0: none. ``nocma``: fadump=nocma. ``cpu_state``, ``hpte``:
+    what the firmware wants for registers and the hash table. ``metadata``: of the platform. ``headers``: of the dump; the
+    rounding to pages hides it. ``bottom``: where memory for it is looked for from on; None: behind the boot memory.
     """
 
     crashkernel: int = 0

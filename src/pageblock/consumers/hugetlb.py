@@ -1,7 +1,8 @@
 """Gigantic huge pages: a pool that nr_hugepages resizes, out of hugetlb_cma areas or by alloc_contig_pages.
 
 Source: mm/hugetlb.c (5.15.16, 6.1.176, 6.12.19, 6.19.9), mm/hugetlb_cma.c (6.19.9), mm/page_alloc.c alloc_contig_pages.
-Huge pages up to max order come from the buddy allocator and are not modelled here. Pages are never in use by anybody, so surplus does not arise.
+Huge pages up to max order come from the buddy allocator and are not modelled here. Pages are never in use by anybody, so
+surplus does not arise.
 """
 
 from collections.abc import Collection, Sequence

@@ -3,17 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..consumers import Trial
+from ..consumers import Step, Trial
 from ..errors import InputError
 from ..machine import Snapshot
 from ..machine.zones import snapshot_zones
 from ..mm import release as find_release
+from ..mm.errors import KernelBugError
 from ..mm.memory import KINDS, Member, Memory
 
 __all__ = ["TRIED_RELEASES", "Question", "Tried", "load_memory", "try_releases"]
 
 #: Releases under which a request is tried unless told: before the seed, the seed, and what Linux made of it.
 TRIED_RELEASES = ("5.15", "seed", "6.1", "6.12", "6.19")
+
+#: What a step has for an errno where the kernel did not return.
+EFAULT = 14
 
 #: Asks for something: it may change the memory that it is given, which is a copy of its own.
 Question = Callable[[Memory], Trial]
@@ -61,5 +65,12 @@ def try_releases(
     """Ask under each release, on a fresh memory each time. ``question``: the request in words."""
     for name in releases:
         find_release(name)
-    trials = tuple(ask(load_memory(snapshot, name)) for name in releases)
-    return Tried(snapshot.source, snapshot.kernel, question, snapshot.page_size, tuple(assumptions), trials)
+    trials: list[Trial] = []
+    for name in releases:
+        try:
+            trials.append(ask(load_memory(snapshot, name)))
+        except KernelBugError as bug:
+            asked, unit = (trials[0].asked, trials[0].unit) if trials else (1, "requests")
+            step = Step(bug.step, bug.pfn, 1, errno=EFAULT, pfn=bug.pfn, rule=bug.assertion)
+            trials.append(Trial(name, asked, 0, unit, (), (step,), {}, f"the kernel stops with a BUG: {bug.assertion}"))
+    return Tried(snapshot.source, snapshot.kernel, question, snapshot.page_size, tuple(assumptions), tuple(trials))

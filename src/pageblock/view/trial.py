@@ -45,12 +45,11 @@ def _verdict(trial: Trial) -> str:
 
 
 def _outcome(step: Step) -> str:
-    if step.rule and not step.errno:
-        return "passed over" + (f" for pfn {step.pfn:#x}" if step.pfn is not None else "")
-    if not step.errno:
-        words = [f"moved {step.moved:,}" if step.moved else "", f"dropped {step.dropped:,}" if step.dropped else ""]
-        return ", ".join(["ok", *filter(None, words)])
-    return f"-{step.errno}" + (f" at pfn {step.pfn:#x}" if step.pfn is not None else "")
+    """What came of it; a range that was refused may have been moved in part."""
+    at = f" at pfn {step.pfn:#x}" if step.pfn is not None else ""
+    word = f"-{step.errno}{at}" if step.errno else f"passed over{at}" if step.rule else "ok"
+    moved = [f"moved {step.moved:,}" if step.moved else "", f"dropped {step.dropped:,}" if step.dropped else ""]
+    return ", ".join([word, *filter(None, moved)])
 
 
 def _steps(trial: Trial, page_size: int) -> Table:

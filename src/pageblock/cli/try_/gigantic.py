@@ -69,5 +69,5 @@ def command(
         "free lists in pfn order, and no page pinned but those that the record tells; nothing else runs meanwhile",
     ]
     where = f"on node {node}" if node is not None else "on any node"
-    question = f"{count} gigantic pages of {name} {where}"
+    question = f"{count:,} × gigantic page of {name} {where}"
     ctx.exit(answer(snapshot, releases, question, ask, assumptions, as_json))
