@@ -58,8 +58,10 @@ def test_remarks_of_other_zones_are_left_out(guest: Snapshot) -> None:
         ("5.19", "6.1"),
         ("6.9.12", "6.1"),
         ("6.10.0-rc1", "6.12"),
-        ("6.18.44-fc", "6.12"),
-        ("7.0", "6.12"),
+        ("6.16.9", "6.12"),
+        ("6.17", "6.19"),
+        ("6.18.44-fc", "6.19"),
+        ("7.0", "6.19"),
         ("strange", None),
     ],
 )
@@ -74,8 +76,8 @@ def test_no_rules_remark_where_the_kernels_own_release_is_judged() -> None:
 @pytest.mark.parametrize(
     ("kernel", "releases", "says"),
     [
-        ("6.18.44", ["5.15", "6.1"], "nearest to its own are those of 6.12: --release 6.12"),
-        ("6.18.44", ["6.12"], "nearest to its own are those of 6.12, no recording of 6.18 was compared"),
+        ("6.18.44", ["5.15", "6.1"], "nearest to its own are those of 6.19: --release 6.19"),
+        ("6.18.44", ["6.19"], "nearest to its own are those of 6.19, no recording of 6.18 was compared"),
         ("6.1.192", ["5.15"], "nearest to its own are those of 6.1: --release 6.1"),
         (None, ["5.15"], "the kernel's release is not known"),
     ],

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from ..doctor import diagnose, parse_size
 from ..doctor.report import DEFAULT_RELEASES
@@ -13,6 +12,7 @@ from ..machine import Snapshot, read_machine
 from ..view.doctor import show
 from ..view.doctor_json import to_json
 from ..view.progress import page_progress
+from ..view.terminal import stdout
 
 __all__ = ["command", "recorded_machine"]
 
@@ -83,5 +83,4 @@ def command(
     if as_json:
         click.echo(json.dumps(to_json(report, ranges), ensure_ascii=False))
     else:
-        console = Console()
-        show(report, console if console.is_terminal else Console(width=120, highlight=False))
+        show(report, stdout())

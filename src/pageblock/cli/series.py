@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from ..lab.series import series
 from ..machine import read_machine
 from ..view.progress import page_progress, row_progress
 from ..view.series import show, to_json
+from ..view.terminal import stdout
 from .doctor import recorded_machine
 
 __all__ = ["command"]
@@ -35,5 +35,4 @@ def command(source: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(to_json(found), ensure_ascii=False))
     else:
-        console = Console()
-        show(found, console if console.is_terminal else Console(width=140, highlight=False))
+        show(found, stdout(140))

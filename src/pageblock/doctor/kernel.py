@@ -8,8 +8,8 @@ from ..mm import release as find_release
 __all__ = ["nearest_release", "rules_remark"]
 
 #: First kernel of each release's rules (mm/page_isolation.c): windows of max order before, pageblocks since 5.19
-#: (b2c9e2fbba32), free lists that agree with the types since 6.10 (fd919a85cd55).
-ERAS = (((6, 10), "6.12"), ((5, 19), "6.1"), ((0, 0), "5.15"))
+#: (b2c9e2fbba32), free lists that agree with the types since 6.10 (fd919a85cd55), isolation beside the type since 6.17.
+ERAS = (((6, 17), "6.19"), ((6, 10), "6.12"), ((5, 19), "6.1"), ((0, 0), "5.15"))
 
 
 def kernel_version(kernel: str) -> tuple[int, int] | None:

@@ -175,16 +175,15 @@ class Memory:
         others = {m.node for m in self.members if m.node != member.node and m.zone.nr_managed_pages > 0}
         nodes = others or {member.node}
         lists = {
-            highest: [m for m in self.zonelist(member.node, highest) if m.node in nodes] for highest in ("Normal", "Movable")
+            highest: [m for m in self.zonelist(member.node, highest) if m.node in nodes]
+            for highest in ("Normal", "Movable")
         }
         passes = {highest: self._passes(zones) for highest, zones in lists.items()}
 
         def find(order: int, flags: int, owner: int) -> int:
             highest = "Movable" if order or member.kind == "Movable" else "Normal"
             handle = None if owner == 0xFFFFFFFF else owner
-            pfn = self._first_page(
-                lists[highest], passes[highest], highest, order, Migratetype.MOVABLE, flags, handle
-            )
+            pfn = self._first_page(lists[highest], passes[highest], highest, order, Migratetype.MOVABLE, flags, handle)
             return -1 if pfn is None else pfn
 
         kept = member.zone.get_spill_target()

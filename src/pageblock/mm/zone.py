@@ -130,7 +130,9 @@ class ZoneState:
 
     spill_target: Any  # who finds a migration target in another zone; None: one is always found
     targets_may_spill: cython.bint  # another zone takes migration targets that this one refuses
-    targets_elsewhere: cython.bint  # this zone is asked for none: its zonelist is not the one that counts (offline_pages)
+    targets_elsewhere: (
+        cython.bint
+    )  # this zone is asked for none: its zonelist is not the one that counts (offline_pages)
     signal_pending: cython.bint  # alloc_contig_range is interrupted after isolation
 
     taken_type: cython.uint  # list that the last page came from (the kernel's page->index)

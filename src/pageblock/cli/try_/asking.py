@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from ...doctor.kernel import nearest_release
 from ...lab.trial import TRIED_RELEASES, Question, try_releases
 from ...machine import Snapshot, read_machine
 from ...view.progress import page_progress
+from ...view.terminal import stdout
 from ...view.trial import show, to_json
 from ..doctor import recorded_machine
 
@@ -61,6 +61,5 @@ def answer(
     if as_json:
         click.echo(json.dumps(to_json(tried), ensure_ascii=False))
     else:
-        console = Console()
-        show(tried, console if console.is_terminal else Console(width=120, highlight=False))
+        show(tried, stdout())
     return 0 if tried.answer.had else 1
