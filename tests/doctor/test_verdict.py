@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pageblock import ContigRefused, OutOfMemoryError, PageClass, Zone
+from pageblock import ContigRefused, Migratetype, OutOfMemoryError, PageClass, Zone
 from pageblock.doctor import BLOCKED, FREE, HOLE, MOVABLE, UNINITIALISED, ZoneSurvey, judge
 from pageblock.doctor.verdict import (
     FREE_STRADDLES,
@@ -17,9 +17,10 @@ from pageblock.doctor.verdict import (
     STRADDLES,
     ZONE_EDGE,
 )
+from pageblock.errors import ReleaseError
 from tests.mm.workload import operations
 
-RELEASES = ["naive", "5.15", "seed", "6.1", "6.12"]
+RELEASES = ["naive", "5.15", "seed", "6.1", "6.12", "6.19"]
 
 #: Reasons where the order of the free lists decides, so that a blocked range may be had all the same.
 BY_LIST_ORDER = {MAY_LAND_INSIDE, NO_TARGET, NO_LARGE_TARGET}
@@ -262,3 +263,15 @@ def test_one_survey_serves_every_size_as_the_zone_itself(release: str) -> None:
 
 def test_a_range_larger_than_the_zone_is_none() -> None:
     assert len(judge(Zone(2048), "6.1", 1 << 40).verdict) == 0
+
+
+@pytest.mark.parametrize("release", ["seed-as-posted", "seed+fc", "seed+fd", "seed-as-posted-fa-fb-fc-fd"])
+def test_faults_that_change_answers_are_not_judged(release: str) -> None:
+    with pytest.raises(ReleaseError, match="pageblock series"):
+        judge(Zone(4096, "seed"), release, 512)
+
+
+def test_faults_that_change_no_answer_are_judged_as_the_series_is() -> None:
+    zone = Zone(4096, "seed")
+    zone.alloc(0, Migratetype.UNMOVABLE)
+    assert judge(zone, "seed+fa", 512).verdict.tolist() == judge(zone, "seed", 512).verdict.tolist()

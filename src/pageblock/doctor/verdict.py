@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..mm import Migratetype, PageClass, Zone, release
 from ..mm import constants as k
+from ..mm.errors import ReleaseError
 from .survey import Held, ZoneSurvey
 from .targets import lacks_large_target
 
@@ -103,6 +104,14 @@ class Verdicts:
         return self.count(FREE) + self.count(MOVABLE)
 
 
+#: Rules of the posted patch's faults that change what a range answers, and the choice without the fault.
+_NOT_JUDGED = {
+    k.RULE_END_WALK: k.WALK_BOUNDARY,
+    k.RULE_TAKE_UNIT: k.TAKE_REQUEST,
+    k.RULE_SPLIT_TWICE: k.SPLIT_ONCE,
+}
+
+
 def judge(zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_targets: int | None = None) -> Verdicts:
     """The verdict for every range of ``nr_pages`` (a power of two), aligned to its size, inside the zone.
 
@@ -116,9 +125,17 @@ def judge(zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_target
     The survey stands for has_unmovable_pages, page by page; the rules "span" and "check scope" say over which
     pages (mm/page_isolation.c, start_isolate_page_range). Reclaim for migration targets is not modelled. Where the
     order of the free lists decides, a range counts as blocked.
+
+    Raises:
+        ReleaseError: a release with faults of the posted patch that change answers.
     """
     survey = zone if isinstance(zone, ZoneSurvey) else ZoneSurvey(zone)
     rules = release(release_name).rules
+    if any(rules[rule] != as_described for rule, as_described in _NOT_JUDGED.items()):
+        raise ReleaseError(
+            f"release {release_name}: with faults c, d or f of the posted patch the answer depends on where each free page "
+            "lies, which is not judged range by range: pageblock series takes each range in the model"
+        )
     window = survey.window if rules[k.RULE_SPAN] == k.SPAN_MAX_ORDER else survey.block
     request = survey.ranges(nr_pages)
     windows, own = survey.isolated(nr_pages, window)
