@@ -120,7 +120,10 @@ class HotplugZone(LoadedZone):
         if self.refused_why == WHY_NONE:
             return None
         raise ContigRefused(
-            EBUSY, "scan_movable_pages", self.base_pfn + self.refused_pfn, "the page is PageOffline and its driver keeps it"
+            EBUSY,
+            "scan_movable_pages",
+            self.base_pfn + self.refused_pfn,
+            "the page is PageOffline and its driver keeps it",
         )
 
     def do_migrate_range(self, start_pfn: Any, end_pfn: Any) -> MigratedRange:
@@ -130,20 +133,22 @@ class HotplugZone(LoadedZone):
         found = np.zeros(2, np.uint32)
         self.begin(False)
         do_migrate_range(self, start, end, ptr32(sources), ptr32(found))
-        refusal = self.refusal(EBUSY) if found[1] else None
         self.finish()
-        return MigratedRange(
-            int(found[0]), int(found[1]), refusal.pfn if refusal else None, refusal.rule if refusal else ""
-        )
+        if not found[1]:
+            return MigratedRange(int(found[0]), 0, None, "")
+        _, why, pfn = self.last_refusal()
+        return MigratedRange(int(found[0]), int(found[1]), pfn, why)
 
     def why_not_isolated(self, start_pfn: Any, end_pfn: Any) -> ContigRefused | None:
         """test_pages_isolated with MEMORY_OFFLINE: the first page that is neither free nor may stay, None: all are."""
         start, end = self.checked_range(start_pfn, end_pfn)
         self.begin(False)
         rc = test_pages_isolated(self, start, end, MEMORY_OFFLINE)
-        refusal = self.refusal(-rc) if rc else None
         self.finish()
-        return refusal
+        if rc == 0:
+            return None
+        step, why, pfn = self.last_refusal()
+        return ContigRefused(-rc, step, pfn, why)
 
     def offline_isolated_pages(self, start_pfn: Any, end_pfn: Any) -> int:
         """Take a range out of the allocator (__offline_isolated_pages): holes remain; managed pages that left.
