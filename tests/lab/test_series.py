@@ -6,7 +6,8 @@ import pytest
 
 from pageblock.cli.doctor import recorded_machine
 from pageblock.doctor.verdict import judge
-from pageblock.lab.series import SEED, Pass, Setting, really_free, series, take_and_give_back
+from pageblock.lab.passes import Pass, Setting, really_free, take_and_give_back
+from pageblock.lab.series import SEED, series
 from pageblock.machine import Snapshot, read_machine
 from pageblock.machine.zones import snapshot_zones
 from pageblock.mm import Zone
@@ -72,6 +73,6 @@ def test_the_whole_table_of_a_board(shared: Path) -> None:
     found = series(read_machine(shared / "machines" / "zynq-256M-kpageflags"), jobs=2)
     assert [row.switch for row in found.rows] == [f"patch {n} off" for n in range(1, 8)] + [
         f"fault {letter} on" for letter in "abcdefg"
-    ]
+    ] + ["all off", "as posted"]
     assert all(row.found or row.alignment or row.note for row in found.rows)
     assert {row.alignment.aligned for row in found.rows if row.alignment} == {1 << found.pageblock_order}

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from ..check.shortest import BUG, SYMPTOMS, Found, Menu, Operation
 from ..doctor.sizes import size_name
-from ..lab.series import Alignment, Pass, Row, Series
+from ..lab.alignment import Alignment
+from ..lab.passes import Pass
+from ..lab.series import Row, Series
 from ..mm import Migratetype
 
 __all__ = ["show", "to_json"]
@@ -56,6 +58,9 @@ def _wrong(row: Row) -> Text:
         lines.append(f"Not shown: {row.note}.")
     if row.alignment is not None:
         lines.append(f"A max order block instead of a pageblock: {row.alignment.what}.")
+        now, before = row.alignment.answers
+        if now != before:
+            lines.append(f"– {row.alignment.asked}: {before}, with the series {now}")
     if row.world is not None:
         lines += [sequence(one, row.world) for one in row.found]
     for line in lines:
