@@ -43,10 +43,10 @@ oracle: $(STAMP)
 mutants: $(STAMP)
 	$(BIN)/python -m mutants
 
-## docs/rules.md from the table in mm/release.py, and what commands print in docs/series.md
+## docs/rules.md from the table in mm/release.py, and what commands print in the documentation
 docs: $(STAMP)
 	$(BIN)/python -m pageblock.view.rules > docs/rules.md
-	$(BIN)/python docs/transcripts.py docs/series.md
+	$(BIN)/python docs/transcripts.py docs/series.md docs/doctor.md
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from docs.transcripts import BLOCK, rewritten
 from pageblock.cli import main
 from pageblock.cli.doctor import recorded_machine
 
@@ -24,14 +23,6 @@ def test_a_machine_without_kpageflags_is_refused_in_one_line(
 def test_a_folder_that_is_not_there_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["series", "--from", "/no/such/folder"]) == 2
     assert re.fullmatch(r"pageblock: .*no such folder.*\n", capsys.readouterr().err)
-
-
-@pytest.mark.slow
-def test_the_answer_is_that_of_the_documentation() -> None:
-    """docs/series.md shows what the command prints; make docs writes it anew."""
-    text = (Path(__file__).parents[2] / "docs" / "series.md").read_text()
-    assert [block[1] for block in BLOCK.finditer(text)] == ["series"]
-    assert rewritten(text) == text
 
 
 @pytest.mark.slow

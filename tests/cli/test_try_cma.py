@@ -8,8 +8,9 @@ import pytest
 from pageblock.consumers.cma import CmaArea
 from pageblock.consumers.dma import CmaParameter
 from pageblock.lab.areas import NoPlace, place_area, recorded_areas
-from pageblock.lab.trial import TRIED_RELEASES, load_memory
+from pageblock.lab.trial import TRIED_RELEASES
 from pageblock.machine import read_machine
+from pageblock.machine.zones import snapshot_memory
 
 from .test_doctor import RECORDED, run
 
@@ -92,7 +93,7 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], args: list[st
 
 def test_the_areas_of_a_machine_that_has_some(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     zynq = shared / "machines" / "zynq-256M-kpageflags"
-    memory = load_memory(read_machine(zynq), "6.1")
+    memory = snapshot_memory(read_machine(zynq), "6.1")
     (area,) = recorded_areas(memory)
     assert (area.base_pfn, area.count, area.used) == (0xE000, 4096, 68)
     # MemTotal's CmaFree says 4,028 pages
@@ -105,7 +106,7 @@ def test_the_areas_of_a_machine_that_has_some(shared: Path, capsys: pytest.Captu
 @pytest.mark.parametrize("release", TRIED_RELEASES)
 def test_a_placed_area_is_sound(release: str) -> None:
     """The zone keeps its invariants, and every page of the area is free or movable."""
-    memory = load_memory(read_machine(Path(RECORDED)), release)
+    memory = snapshot_memory(read_machine(Path(RECORDED)), release)
     area = place_area(memory, CmaParameter(64 << 20), 4096)
     assert isinstance(area, CmaArea)
     zone = memory.member_of(area.base_pfn).zone
@@ -118,7 +119,7 @@ def test_a_placed_area_is_sound(release: str) -> None:
 
 
 def test_a_place_in_use_is_none() -> None:
-    memory = load_memory(read_machine(Path(RECORDED)), "6.1")
+    memory = snapshot_memory(read_machine(Path(RECORDED)), "6.1")
     zone = memory.members[-1].zone
     taken = CmaParameter(4 << 20, zone.start_pfn << 12, (zone.start_pfn << 12) + (4 << 20))
     assert isinstance(place_area(memory, taken, 4096), NoPlace)

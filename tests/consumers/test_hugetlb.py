@@ -9,8 +9,8 @@ from pageblock import Migratetype, PageClass, Zone
 from pageblock.consumers.cma import CmaArea
 from pageblock.consumers.cma_boot import CmaBoot, Memblock
 from pageblock.consumers.hugetlb import HugetlbPool, gigantic_order, hugetlb_cma_reserve
-from pageblock.lab.trial import load_memory
 from pageblock.machine import read_machine
+from pageblock.machine.zones import snapshot_memory
 from pageblock.mm.errors import UsageError
 from pageblock.mm.geometry import Geometry
 from pageblock.mm.memory import Member, Memory
@@ -246,7 +246,7 @@ def test_against_the_guests_kernel(shared: Path) -> None:
     """Every aligned GiB of a recorded guest: alloc_contig_pages gives just those that the kernel gave."""
     folder = shared / "machines" / "guest-6.1.192"
     answers = kernel_answers(folder, 1 << 18)
-    of = load_memory(read_machine(folder), "6.1")
+    of = snapshot_memory(read_machine(folder), "6.1")
     pool = HugetlbPool(of, 18)
     pool.set_nr_hugepages(8)
     assert [page.pfn for page in pool.pages] == [pfn for pfn, answer in answers.items() if answer == "0"]
@@ -259,7 +259,7 @@ def test_the_first_of_64_mib_is_the_kernels_first(shared: Path) -> None:
     """The highest zone first, its lowest range first: what is refused on the way the kernel refused too."""
     folder = shared / "machines" / "guest-6.1.192"
     answers = kernel_answers(folder, 1 << 14)
-    of = load_memory(read_machine(folder), "6.1")
+    of = snapshot_memory(read_machine(folder), "6.1")
     pool = HugetlbPool(of, 14)
     assert pool.set_nr_hugepages(1) == 1
     normal = of.zonelist(0, "Normal")[0].zone

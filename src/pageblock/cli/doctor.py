@@ -7,8 +7,11 @@ from pathlib import Path
 import click
 
 from ..doctor import diagnose, parse_size
+from ..doctor.kernel import nearest_release
 from ..doctor.report import DEFAULT_RELEASES
+from ..doctor.why import parse_range, walk
 from ..machine import Snapshot, read_machine
+from ..view import why as view_why
 from ..view.doctor import show
 from ..view.doctor_json import to_json
 from ..view.progress import page_progress
@@ -49,6 +52,11 @@ def recorded_machine() -> Path:
     multiple=True,
     help="Normal, 0:Normal …; several times for several. [default: all]",
 )
+@click.option(
+    "--why",
+    metavar="PFN|RANGE",
+    help="Walk one request instead: 0x4800-0x4a00 (the end not included), or the range of --size that holds a pfn.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/doctor.md).")
 @click.option("--ranges", is_flag=True, help="With --json: cost and blocker of every movable or blocked range.")
 def command(
@@ -58,6 +66,7 @@ def command(
     sizes: tuple[str, ...],
     releases: tuple[str, ...],
     zones: tuple[str, ...],
+    why: str | None,
     as_json: bool,
     ranges: bool,
 ) -> None:
@@ -69,14 +78,20 @@ def command(
         raise click.UsageError("--ranges goes with --json")
     if source is not None and recorded:
         raise click.UsageError("--from and --recorded exclude each other")
+    if why is not None and (zones or ranges or len(sizes) > 1):
+        raise click.UsageError("--why goes with one --size, and neither with --zone nor with --ranges")
     path = Path(source) if source is not None else None
     if recorded or (recorded_if_unreadable and path is None and not os.access("/proc/kpageflags", os.R_OK)):
         path = recorded_machine()
     with page_progress("reading kpageflags") as progress:
         snapshot: Snapshot = read_machine(path, progress=progress)
+    wanted = [parse_size(text, snapshot.page_size) for text in sizes]
+    if why is not None:
+        _walk(snapshot, why, wanted[0] if wanted else 1 << snapshot.pageblock_order, releases, as_json)
+        return
     report = diagnose(
         snapshot,
-        [parse_size(text, snapshot.page_size) for text in sizes],
+        wanted,
         releases or DEFAULT_RELEASES,
         zones,
     )
@@ -84,3 +99,14 @@ def command(
         click.echo(json.dumps(to_json(report, ranges), ensure_ascii=False))
     else:
         show(report, stdout())
+
+
+def _walk(snapshot: Snapshot, why: str, nr_pages: int, releases: tuple[str, ...], as_json: bool) -> None:
+    """Walk one request under each release, without any under the one nearest to the machine's kernel."""
+    start, end = parse_range(why, nr_pages)
+    own = nearest_release(snapshot.kernel) if snapshot.kernel else None
+    walks = [walk(snapshot, name, start, end) for name in releases or (own or DEFAULT_RELEASES[-1],)]
+    if as_json:
+        click.echo(json.dumps(view_why.to_json(snapshot, walks), ensure_ascii=False))
+    else:
+        view_why.show(snapshot, walks, stdout())

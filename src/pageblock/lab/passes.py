@@ -6,8 +6,8 @@ import numpy as np
 
 from ..check.shortest import BUG
 from ..machine import Snapshot
+from ..machine.zones import snapshot_memory
 from ..mm import OPERATION, Migratetype, PageClass, Zone
-from .trial import load_memory
 
 __all__ = ["Pass", "Setting", "really_free", "take_and_give_back"]
 
@@ -55,7 +55,7 @@ class Pass:
 def take_and_give_back(snapshot: Snapshot, release: str, setting: Setting) -> Pass:
     """Ask for every range of a setting that lies inside a zone, and give each back at once."""
     total = Pass(0, 0, 0, 0, 0, 0, 0, 0)
-    for member in load_memory(snapshot, release).members:
+    for member in snapshot_memory(snapshot, release).members:
         total += _take_zone(member.zone, setting)
     return total
 

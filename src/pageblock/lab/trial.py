@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..consumers import Step, Trial
-from ..errors import InputError
 from ..machine import Snapshot
-from ..machine.zones import snapshot_zones
+from ..machine.zones import snapshot_memory
 from ..mm import release as find_release
 from ..mm.errors import KernelBugError
-from ..mm.memory import KINDS, Member, Memory
+from ..mm.memory import Memory
 
-__all__ = ["TRIED_RELEASES", "Question", "Tried", "load_memory", "try_releases"]
+__all__ = ["TRIED_RELEASES", "Question", "Tried", "try_releases"]
 
 #: Releases under which a request is tried unless told: before the seed, the seed, and what Linux made of it.
 TRIED_RELEASES = ("5.15", "seed", "6.1", "6.12", "6.19")
@@ -40,25 +39,6 @@ class Tried:
         return self.trials[0]
 
 
-def load_memory(snapshot: Snapshot, release: str) -> Memory:
-    """The snapshot's zones as one memory of the model; zones of kinds that no request goes to are left out.
-
-    Raises:
-        InputError: no page is known, or no zone is left.
-    """
-    zones = snapshot_zones(snapshot, release)
-    # zoneinfo lists a zone's protection against each kind that the kernel was built with; only x86-64's order is known
-    known = all(info.name in ("DMA", "DMA32", "Normal", "Movable", "Device") for info in snapshot.zones)
-    members = [
-        Member(zone, info.node, info.name, info.protection[:4] if known and len(info.protection) >= 4 else ())
-        for zone, info in zip(zones, snapshot.zones, strict=True)
-        if info.name in KINDS
-    ]
-    if not members:
-        raise InputError(f"{snapshot.source}: no zone of a kind that requests go to ({', '.join(KINDS)})")
-    return Memory(members)
-
-
 def try_releases(
     snapshot: Snapshot, releases: Sequence[str], question: str, ask: Question, assumptions: Sequence[str] = ()
 ) -> Tried:
@@ -68,7 +48,7 @@ def try_releases(
     trials: list[Trial] = []
     for name in releases:
         try:
-            trials.append(ask(load_memory(snapshot, name)))
+            trials.append(ask(snapshot_memory(snapshot, name)))
         except KernelBugError as bug:
             asked, unit = (trials[0].asked, trials[0].unit) if trials else (1, "requests")
             step = Step(bug.step, bug.pfn, 1, errno=EFAULT, pfn=bug.pfn, rule=bug.assertion)

@@ -5,11 +5,12 @@ from numpy.typing import NDArray
 
 from pageblock.errors import InputError
 from pageblock.mm import Zone
+from pageblock.mm.memory import KINDS, Member, Memory
 from pageblock.mm.types import Migratetype, PageClass
 
 from .snapshot import Snapshot, ZoneInfo
 
-__all__ = ["snapshot_zones"]
+__all__ = ["snapshot_memory", "snapshot_zones"]
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -79,3 +80,22 @@ def load_pcp(zone: Zone, start: U64, nr_pages: U64, pcp: I64, info: ZoneInfo) ->
     types = np.where(types > Migratetype.RECLAIMABLE, np.uint8(Migratetype.MOVABLE), types)
     for migratetype in np.unique(types).tolist():
         zone.load_pcp(migratetype, pfn[types == migratetype].tolist())
+
+
+def snapshot_memory(snapshot: Snapshot, release: str) -> Memory:
+    """The snapshot's zones as one memory of the model; zones of kinds that no request goes to are left out.
+
+    Raises:
+        InputError: no page is known, or no zone is left.
+    """
+    zones = snapshot_zones(snapshot, release)
+    # zoneinfo lists a zone's protection against each kind that the kernel was built with; only x86-64's order is known
+    known = all(info.name in ("DMA", "DMA32", "Normal", "Movable", "Device") for info in snapshot.zones)
+    members = [
+        Member(zone, info.node, info.name, info.protection[:4] if known and len(info.protection) >= 4 else ())
+        for zone, info in zip(zones, snapshot.zones, strict=True)
+        if info.name in KINDS
+    ]
+    if not members:
+        raise InputError(f"{snapshot.source}: no zone of a kind that requests go to ({', '.join(KINDS)})")
+    return Memory(members)
