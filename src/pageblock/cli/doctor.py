@@ -8,13 +8,14 @@ import click
 
 from ..doctor import diagnose, parse_size
 from ..doctor.kernel import nearest_release
+from ..doctor.remedies import Remedy, remedies
 from ..doctor.report import DEFAULT_RELEASES
 from ..doctor.why import parse_range, walk
 from ..machine import Snapshot, read_machine
 from ..view import why as view_why
 from ..view.doctor import show
 from ..view.doctor_json import to_json
-from ..view.progress import page_progress
+from ..view.progress import page_progress, row_progress
 from ..view.terminal import stdout
 
 __all__ = ["command", "recorded_machine"]
@@ -57,6 +58,9 @@ def recorded_machine() -> Path:
     metavar="PFN|RANGE",
     help="Walk one request instead: 0x4800-0x4a00 (the end not included), or the range of --size that holds a pfn.",
 )
+@click.option(
+    "--remedies/--no-remedies", "with_remedies", default=True, help="Try what would help, in the model. [default: yes]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/doctor.md).")
 @click.option("--ranges", is_flag=True, help="With --json: cost and blocker of every movable or blocked range.")
 def command(
@@ -67,6 +71,7 @@ def command(
     releases: tuple[str, ...],
     zones: tuple[str, ...],
     why: str | None,
+    with_remedies: bool,
     as_json: bool,
     ranges: bool,
 ) -> None:
@@ -95,10 +100,14 @@ def command(
         releases or DEFAULT_RELEASES,
         zones,
     )
+    tried: tuple[Remedy, ...] = ()
+    if with_remedies:
+        with row_progress("trying remedies in the model") as rows:
+            tried = remedies(snapshot, report, rows)
     if as_json:
-        click.echo(json.dumps(to_json(report, ranges), ensure_ascii=False))
+        click.echo(json.dumps(to_json(report, ranges, tried), ensure_ascii=False))
     else:
-        show(report, stdout())
+        show(report, stdout(), tried)
 
 
 def _walk(snapshot: Snapshot, why: str, nr_pages: int, releases: tuple[str, ...], as_json: bool) -> None:

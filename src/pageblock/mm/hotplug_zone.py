@@ -30,6 +30,7 @@ if not cython.compiled:
     from .memory_hotplug import (
         all_class,
         do_migrate_range,
+        drop_clean_pages,
         generic_online_page,
         isolate_for_offline,
         lru_add_drain,
@@ -71,6 +72,17 @@ class HotplugZone(LoadedZone):
     def lru_cache_disable(self) -> int:
         """Put pages that wait in per-cpu LRU batches onto the LRU; how many."""
         return lru_add_drain(self)
+
+    def drop_clean_pages(self) -> int:
+        """Free every clean file page, ascending, as drop_caches does with those that nobody maps or holds; how many.
+
+        Source: fs/drop_caches.c drop_pagecache_sb, mm/truncate.c invalidate_mapping_pages (6.1), which goes file by file: the
+        order of the frees, and so that of the free lists, is another there.
+        """
+        self.begin(False)
+        dropped: cython.longlong = drop_clean_pages(self)
+        self.finish()
+        return dropped
 
     def set_targets_elsewhere(self, elsewhere: Any) -> None:
         """Whether migration targets are asked of ``set_spill_target`` only, and not of this zone first."""

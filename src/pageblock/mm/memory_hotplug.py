@@ -27,6 +27,8 @@ if not cython.compiled:
         MOVABLE,
         NONE,
         ORDER_MASK,
+        PG_CLEAN,
+        PG_COMPOUND,
         PG_PINNED,
         RULE_COMPACT_BATCH,
         RULE_FREE_LARGE,
@@ -41,6 +43,7 @@ if not cython.compiled:
     from .zone import ZoneState, compound_head, get_pageblock_migratetype, refuse, set_pageblock_migratetype
     from .freelist import del_page_from_free_list
     from .page_alloc import _free_one_page
+    from .gfp import free_pages
     from .migrate import migrate_folio, split_huge_page
     from .page_isolation import isolate_ascending, start_isolate_page_range
 
@@ -57,6 +60,21 @@ def lru_add_drain(z: ZoneState) -> cython.uint:
             z.flags[pfn] = (z.flags[pfn] & ~CLASS_MASK & 0xFF) | C_ANON
             drained += 1
     return drained
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def drop_clean_pages(z: ZoneState) -> cython.longlong:
+    """Free every clean file page that is not pinned, ascending; how many (mm/truncate.c, invalidate_mapping_pages)."""
+    pfn: cython.uint
+    dropped: cython.longlong = 0
+    for pfn in range(z.zone_start, z.zone_end):
+        if z.state[pfn] == ALLOC and z.flags[pfn] & CLASS_MASK == C_FILE and z.flags[pfn] & PG_CLEAN:
+            if not z.flags[pfn] & (PG_PINNED | PG_COMPOUND):
+                free_pages(z, pfn)
+                dropped += 1
+    return dropped
 
 
 @cython.cfunc

@@ -1,11 +1,15 @@
 """The doctor's answer on a terminal: the answer first, then the reason, then the map."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..doctor.remedies import Remedy
 from ..doctor.report import Report, Row, ZoneMap
 from ..doctor.sizes import size_name
+from .remedies import show_remedies
 
 __all__ = ["show"]
 
@@ -37,8 +41,8 @@ _COLUMNS = (
 _UNINITIALISED = 8
 
 
-def show(report: Report, console: Console) -> None:
-    """Print a report."""
+def show(report: Report, console: Console, remedies: Sequence[Remedy] = ()) -> None:
+    """Print a report, and what would help."""
     console.print(_headline(report), soft_wrap=True, highlight=False)
     console.print()
     if report.rows:
@@ -55,6 +59,7 @@ def show(report: Report, console: Console) -> None:
         console.print(f"{legend}(a cell is judged as one range)", highlight=False)
         console.print()
         _show_blockers(report, console)
+        show_remedies(report, remedies, console)
         _show_cheapest(report, console)
     else:
         _show_bounds(report, console)

@@ -1,12 +1,15 @@
 """The doctor's answer as JSON. The format is documented in docs/doctor.md."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..doctor.remedies import Remedy
 from ..doctor.report import Report, Row
 from ..doctor.verdict import BLOCKED, LETTERS, MOVABLE, NO_PFN, REASONS, Verdicts
 from ..machine import ZoneInfo
+from .remedies import remedies_json
 
 __all__ = ["FORMAT", "to_json"]
 
@@ -14,7 +17,7 @@ __all__ = ["FORMAT", "to_json"]
 FORMAT = 1
 
 
-def to_json(report: Report, every_range: bool) -> dict[str, Any]:
+def to_json(report: Report, every_range: bool, remedies: Sequence[Remedy] = ()) -> dict[str, Any]:
     """A report as plain values. ``every_range`` adds cost and blocker of each range."""
     return {
         "format": FORMAT,
@@ -40,6 +43,7 @@ def to_json(report: Report, every_range: bool) -> dict[str, Any]:
             for r in report.remarks
         ],
         "missing": list(report.missing),
+        "remedies": remedies_json(remedies),
     }
 
 

@@ -1,0 +1,208 @@
+"""What would help on this machine: each remedy done in the model, and the ranges counted again.
+
+Nothing is ever done to the machine. What only a reboot gives is counted from the reasons of the blocked ranges.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from ..machine import Snapshot
+from ..machine.zones import snapshot_zones
+from ..mm import PageClass, Zone
+from .report import Report, Row, free_targets
+from .survey import ZoneSurvey
+from .verdict import BLOCKED, FREE, MOVABLE, REASONS, judge
+
+__all__ = ["Effect", "Remedy", "remedies"]
+
+#: Reasons that no reboot takes away: what firmware and the kernel itself reserve, what is broken, what is not there.
+AT_EVERY_BOOT = (1 << PageClass.RESERVED) | (1 << PageClass.HWPOISON) | (1 << PageClass.HOLE)
+
+#: Remedies that are tried at most.
+MOST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a remedy does to the ranges of one size: how many more are free at once, how many more can be had at all.
+
+    ``least``: pages that the cheapest range that is not free then costs, None: there is none.
+    """
+
+    nr_pages: int
+    free: int
+    had: int
+    least: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Something to do. ``command``: "" where there is none; ``risk`` in words; ``moved``, ``freed``: pages on the way.
+
+    ``note``: what the figures leave out. ``effects``: one a size, as in the report.
+    """
+
+    title: str
+    command: str
+    risk: str
+    effects: tuple[Effect, ...]
+    moved: int = 0
+    freed: int = 0
+    note: str = ""
+
+    @property
+    def helps(self) -> bool:
+        """Whether a range of some size is gained."""
+        return any(effect.free > 0 or effect.had > 0 for effect in self.effects)
+
+
+#: What is done to a zone: pages moved, pages freed.
+Action = Callable[[Zone], tuple[int, int]]
+
+
+def remedies(
+    snapshot: Snapshot, report: Report, progress: Callable[[int, int], None] | None = None
+) -> tuple[Remedy, ...]:
+    """What may help, the harmless first; then what a reboot gives. () without kpageflags.
+
+    Everything is judged under the last release of the report, for the report's zones and sizes. ``progress(done, total)``
+    is called with remedies.
+    """
+    if not report.rows:
+        return ()
+    found: list[Remedy] = []
+    for remedy in chain(_now(snapshot, report), _holders(report), _at_boot(report)):
+        found.append(remedy)
+        if progress is not None:
+            progress(len(found), MOST)
+    return tuple(found)
+
+
+def _now(snapshot: Snapshot, report: Report) -> Iterator[Remedy]:
+    """What can be done at once: run in the model, on zones of its own each time."""
+    assert snapshot.runs is not None
+    if (snapshot.runs["class"].to_numpy() == PageClass.PAGEVEC).any():
+        yield _done(
+            snapshot, report, _Drain(), "ask again: pages in per-cpu LRU batches are on the LRU then", "", "none"
+        )
+    yield _done(
+        snapshot, report, _Compact(), "compact memory", "echo 1 > /proc/sys/vm/compact_memory", "some seconds of CPU"
+    )
+    dropped = _done(
+        snapshot,
+        report,
+        _Drop(),
+        "drop the page cache",
+        "echo 1 > /proc/sys/vm/drop_caches",
+        "files are read from disk again",
+        "at most: pages that are mapped or busy stay, which is not told",
+    )
+    if dropped.freed:
+        yield dropped
+        yield _done(
+            snapshot,
+            report,
+            _Drop(then=_Compact()),
+            "drop the page cache, then compact memory",
+            "echo 1 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory",
+            "files are read from disk again",
+            "at most, likewise",
+        )
+
+
+class _Drain:
+    """lru_add_drain_all: any alloc_contig_range does it, but only after it has looked for unmovable pages."""
+
+    def __call__(self, zone: Zone) -> tuple[int, int]:
+        zone.lru_cache_disable()
+        return 0, 0
+
+
+class _Compact:
+    """The zone compacted as /proc/sys/vm/compact_memory does."""
+
+    def __call__(self, zone: Zone) -> tuple[int, int]:
+        return zone.compact_quietly(), 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    """Clean file pages freed, and something done after it."""
+
+    then: Action | None = None
+
+    def __call__(self, zone: Zone) -> tuple[int, int]:
+        dropped = zone.drop_clean_pages()
+        moved = self.then(zone)[0] if self.then is not None else 0
+        return moved, dropped
+
+
+def _done(
+    snapshot: Snapshot, report: Report, action: Action, title: str, command: str, risk: str, note: str = ""
+) -> Remedy:
+    """A remedy with its effects: the action on every zone, then every range judged again."""
+    release = report.releases[-1]
+    labels = [zone.label for zone in report.zones]
+    chosen = [i for i, zone in enumerate(snapshot.zones) if zone.label in labels]
+    zones = snapshot_zones(snapshot, release)
+    moved = freed = 0
+    targets: dict[int, int] = {}
+    for i, zone in enumerate(zones):
+        done = action(zone)
+        moved, freed = moved + done[0], freed + done[1]
+        # what was freed can take pages that move, in its own zone at least
+        targets[i] = free_targets(snapshot, i) + done[1]
+    surveys = {i: ZoneSurvey(zones[i], snapshot.zones[i].uninitialised) for i in chosen}
+    effects: list[Effect] = []
+    for row in _rows(report):
+        verdicts = [judge(surveys[i], release, row.nr_pages, targets[i]) for i in chosen]
+        costs = [int(v.cost[v.verdict == MOVABLE].min()) for v in verdicts if (v.verdict == MOVABLE).any()]
+        free, had = sum(v.count(FREE) for v in verdicts), sum(v.had for v in verdicts)
+        effects.append(Effect(row.nr_pages, free - row.free, had - row.free - row.movable, min(costs, default=None)))
+    return Remedy(title, command, risk, tuple(effects), moved, freed, note)
+
+
+def _rows(report: Report) -> list[Row]:
+    """The rows of the release that answers, one a size."""
+    return [row for row in report.rows if row.release == report.releases[-1]]
+
+
+def _holders(report: Report) -> Iterator[Remedy]:
+    """Ranges that one page of the kernel holds back, and nothing else."""
+    rows = _rows(report)
+    # what goes by itself needs nobody to be stopped
+    transient = REASONS[PageClass.PAGEVEC]
+    single = [[b for b in row.blockers if b.alone_by_one_page and b.reason != transient] for row in rows]
+    effects = tuple(
+        Effect(row.nr_pages, 0, sum(b.alone_by_one_page for b in found), None)
+        for row, found in zip(rows, single, strict=True)
+    )
+    largest = next((found for found in reversed(single) if found), None)
+    if largest is not None:
+        yield Remedy(
+            "free the one page that holds a range back: stop or unload who has it",
+            "",
+            "depends on who has it",
+            effects,
+            note=f"e.g. pfn {largest[0].example_pfn:#x}: {largest[0].reason}; whose it is, page_owner=on at boot tells",
+        )
+
+
+def _at_boot(report: Report) -> Iterator[Remedy]:
+    """What was free when the machine booted and can be kept so."""
+    effects: list[Effect] = []
+    for row in _rows(report):
+        blocked = [v.reasons[v.verdict == BLOCKED] for v in row.zones]
+        gained = sum(int((reasons & np.uint32(AT_EVERY_BOOT) == 0).sum()) for reasons in blocked)
+        effects.append(Effect(row.nr_pages, gained + row.movable, gained, None))
+    if any(effect.had for effect in effects):
+        yield Remedy(
+            "reserve at boot, before anything else lies there",
+            "hugepagesz=1G hugepages=N, or cma=SIZE on the kernel command line",
+            "a reboot; huge pages are lost to everything else, CMA pages to kernel memory",
+            tuple(effects),
+            note="of these ranges, as many as are asked for; what the kernel reserves at every boot is left out",
+        )
