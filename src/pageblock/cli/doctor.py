@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..doctor import diagnose, parse_size
+from ..doctor.anywhere import Anywhere, anywhere
 from ..doctor.kernel import nearest_release
 from ..doctor.remedies import Remedy, remedies
 from ..doctor.report import DEFAULT_RELEASES
@@ -54,6 +55,14 @@ def recorded_machine() -> Path:
     help="Normal, 0:Normal …; several times for several. [default: all]",
 )
 @click.option(
+    "--align",
+    metavar="SIZE",
+    help="Judge also ranges that begin at multiples of SIZE, at least a pageblock, instead of their own size.",
+)
+@click.option(
+    "--anywhere", "at_pageblocks", is_flag=True, help="As --align with a pageblock: wherever a range can begin."
+)
+@click.option(
     "--why",
     metavar="PFN|RANGE",
     help="Walk one request instead: 0x4800-0x4a00 (the end not included), or the range of --size that holds a pfn.",
@@ -70,6 +79,8 @@ def command(
     sizes: tuple[str, ...],
     releases: tuple[str, ...],
     zones: tuple[str, ...],
+    align: str | None,
+    at_pageblocks: bool,
     why: str | None,
     with_remedies: bool,
     as_json: bool,
@@ -83,8 +94,10 @@ def command(
         raise click.UsageError("--ranges goes with --json")
     if source is not None and recorded:
         raise click.UsageError("--from and --recorded exclude each other")
-    if why is not None and (zones or ranges or len(sizes) > 1):
-        raise click.UsageError("--why goes with one --size, and neither with --zone nor with --ranges")
+    if align is not None and at_pageblocks:
+        raise click.UsageError("--align and --anywhere exclude each other")
+    if why is not None and (align is not None or at_pageblocks or zones or ranges or len(sizes) > 1):
+        raise click.UsageError("--why goes with one --size, and not with --zone, --align, --anywhere or --ranges")
     path = Path(source) if source is not None else None
     if recorded or (recorded_if_unreadable and path is None and not os.access("/proc/kpageflags", os.R_OK)):
         path = recorded_machine()
@@ -100,14 +113,19 @@ def command(
         releases or DEFAULT_RELEASES,
         zones,
     )
+    elsewhere: tuple[Anywhere, ...] = ()
+    if align is not None or at_pageblocks:
+        step = parse_size(align, snapshot.page_size) if align is not None else 1 << snapshot.pageblock_order
+        judged = list(dict.fromkeys(row.nr_pages for row in report.rows))
+        elsewhere = anywhere(snapshot, judged, report.releases, step, zones)
     tried: tuple[Remedy, ...] = ()
     if with_remedies:
         with row_progress("trying remedies in the model") as rows:
             tried = remedies(snapshot, report, rows)
     if as_json:
-        click.echo(json.dumps(to_json(report, ranges, tried), ensure_ascii=False))
+        click.echo(json.dumps(to_json(report, ranges, tried, elsewhere), ensure_ascii=False))
     else:
-        show(report, stdout(), tried)
+        show(report, stdout(), tried, elsewhere)
 
 
 def _walk(snapshot: Snapshot, why: str, nr_pages: int, releases: tuple[str, ...], as_json: bool) -> None:

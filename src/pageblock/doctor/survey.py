@@ -4,7 +4,7 @@
 pageblock need a survey of their own, read piece by piece.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -14,12 +14,12 @@ import numpy.typing as npt
 from ..mm import Migratetype, PageClass, Zone
 from ..mm import constants as k
 
-__all__ = ["Held", "ZoneSurvey"]
+__all__ = ["Held", "Windows", "ZoneSurvey", "over"]
 
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
-Number = TypeVar("Number", np.int64, np.uint32)
+Number = TypeVar("Number", np.int64, np.uint32, np.bool_)
 
 #: Stretches surveyed at a time: the raw table takes 36 bytes a stretch.
 CHUNK = 1 << 18
@@ -82,6 +82,39 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Windows of whole pageblocks, [begin, end) each, that are isolated; the other arrays as in ``Held``, one entry a window."""
+
+    begin: Words
+    end: Words
+    free: Words
+    refused: Words
+    refused_at: U32
+    classes: U32
+
+    def __len__(self) -> int:
+        return len(self.begin)
+
+
+def over(values: npt.NDArray[Number], begin: Words, end: Words, combine: np.ufunc) -> npt.NDArray[Number]:
+    """``combine`` (np.add, np.minimum, …) over values[begin:end] of each pair; no pair is empty, pairs may overlap."""
+    if not len(begin):
+        return values[:0]
+    width = int(end[0] - begin[0])
+    if (
+        begin[-1] == begin[0] + width * (len(begin) - 1)
+        and end[-1] == begin[-1] + width
+        and (np.diff(begin) == width).all()
+    ):
+        side_by_side: npt.NDArray[Number] = combine.reduce(values[begin[0] : end[-1]].reshape(-1, width), axis=1)
+        return side_by_side.astype(values.dtype)
+    pairs = np.column_stack([begin, end]).ravel()
+    # an index behind the last value is allowed for ends only
+    found: npt.NDArray[Number] = combine.reduceat(np.append(values, values[:1]), pairs)[::2]
+    return found.astype(values.dtype)
+
+
+@dataclass(frozen=True)
 class LargePages:
     """Movable blocks above order 0: frame counted from the survey's origin, order and class, ascending."""
 
@@ -130,7 +163,7 @@ class ZoneSurvey:
         known = zone.pageblock_types
         self.types[first : first + len(known)] = known
         self._ranges: dict[int, Held] = {}
-        self._isolated: dict[tuple[int, int], Held] = {}
+        self._isolated: dict[tuple[int, int], Windows] = {}
         self._crossed: Bools | None = None
         self._large: LargePages | None = None
 
@@ -158,14 +191,23 @@ class ZoneSurvey:
             columns = {name: value[:0] for name, value in self.blocks.columns().items()}
         return Held(unit, start_pfn, **columns)
 
-    def ranges(self, nr_pages: int) -> Held:
-        """What every range of ``nr_pages`` holds that is aligned to its size and lies in the zone.
+    def first_range(self, nr_pages: int, offset: int) -> tuple[int, int]:
+        """First pfn of the ranges that begin ``offset`` pages behind a multiple of their size, and how many lie in the zone."""
+        start = -(-(self.zone.start_pfn - offset) // nr_pages) * nr_pages + offset
+        return start, max(0, (self.zone.end_pfn - start) // nr_pages)
 
-        ``move`` counts whole compound pages, also where a range covers a part of one: migration moves them whole.
+    def ranges(self, nr_pages: int, offset: int = 0) -> Held:
+        """What every range of ``nr_pages`` holds that lies in the zone and begins ``offset`` pages behind a multiple of its size.
+
+        ``offset``: whole pageblocks, less than the size. ``move`` counts whole compound pages, also where a range covers a part
+        of one: migration moves them whole.
         """
+        start, count = self.first_range(nr_pages, offset)
+        if offset:
+            first = (start - self.origin) // self.block
+            held = self.blocks.part(first, first + count * (nr_pages // self.block)).joined(nr_pages)
+            return replace(held, move=held.move + self.beyond(held))
         if nr_pages not in self._ranges:
-            start = -(-self.zone.start_pfn // nr_pages) * nr_pages
-            count = max(0, (self.zone.end_pfn - start) // nr_pages)
             if nr_pages < self.block:
                 # such tables are large: only the last one is kept
                 self._ranges = {size: held for size, held in self._ranges.items() if size >= self.block}
@@ -202,6 +244,24 @@ class ZoneSurvey:
         move[index] = np.repeat(sizes, per_head)
         return move
 
+    def beyond(self, held: Held) -> Words:
+        """Pages outside each range of movable blocks that lie in it in part: they move with it.
+
+        Blocks up to a pageblock never do, as these ranges begin and end with one.
+        """
+        extra = np.zeros(len(held), np.int64)
+        large = self.large_pages()
+        larger = large.order > self.zone.geometry.pageblock_order
+        at = large.at[larger] - held.start_pfn + self.origin
+        size = np.int64(1) << large.order[larger]
+        first, last = at // held.unit, (at + size - 1) // held.unit
+        for nth in range(int((last - first).max(initial=-1)) + 1):
+            index = first + nth
+            inside = np.minimum(at + size, (index + 1) * held.unit) - np.maximum(at, index * held.unit)
+            counts = (index <= last) & (index >= 0) & (index < len(held))
+            np.add.at(extra, index[counts], (size - inside)[counts])
+        return extra
+
     def large_pages(self) -> LargePages:
         """The zone's movable blocks above order 0."""
         if self._large is None:
@@ -214,33 +274,37 @@ class ZoneSurvey:
             self._large = LargePages(heads.astype(np.int64) + base, order, flags[heads] & np.uint8(k.CLASS_MASK))
         return self._large
 
-    def isolated(self, nr_pages: int, window: int) -> tuple[Held, Words | None]:
+    def isolated(self, nr_pages: int, window: int, offset: int = 0) -> tuple["Windows", Words | None]:
         """The windows that are isolated with ranges, and for each range the index of its own; None: one each."""
-        start = -(-self.zone.start_pfn // nr_pages) * nr_pages
-        count = max(0, (self.zone.end_pfn - start) // nr_pages)
+        start, count = self.first_range(nr_pages, offset)
+        if offset % window:
+            starts = start - self.origin + np.arange(count, dtype=np.int64) * nr_pages
+            begin = starts // window * (window // self.block)
+            end = np.minimum(-(-(starts + nr_pages) // window) * (window // self.block), self.nr_blocks)
+            return self.windows(begin, end), None
         key = (max(nr_pages, window), start if nr_pages >= window else self.origin)
         if key not in self._isolated:
             first, last = 0, self.nr_blocks
             if nr_pages >= window:
                 first = min((start - self.origin) // self.block, self.nr_blocks)
                 last = first + count * (nr_pages // self.block)
-            self._isolated[key] = self.isolable.part(first, last).joined(key[0])
+            begin = np.arange(first, last, key[0] // self.block, dtype=np.int64)
+            self._isolated[key] = self.windows(begin, begin + key[0] // self.block)
         if nr_pages >= window:
             return self._isolated[key], None
         return self._isolated[key], (start - self.origin + np.arange(count, dtype=np.int64) * nr_pages) // window
 
-    def over(
-        self, values: npt.NDArray[Number], windows: Held, combine: Callable[..., npt.NDArray[Number]]
-    ) -> npt.NDArray[Number]:
-        """Values of the pageblocks combined over the windows."""
-        first = (windows.start_pfn - self.origin) // self.block
-        width = windows.unit // self.block
-        return combine(values[first : first + len(windows) * width].reshape(-1, width), axis=1)
-
-    def starts_of(self, windows: Held) -> Words:
-        """Index of each window's first pageblock."""
-        first = (windows.start_pfn - self.origin) // self.block
-        return first + np.arange(len(windows), dtype=np.int64) * (windows.unit // self.block)
+    def windows(self, begin: Words, end: Words) -> "Windows":
+        """What the pageblocks [begin, end) hold of which isolation takes notice, for each pair."""
+        whole = self.isolable
+        return Windows(
+            begin,
+            end,
+            over(whole.free, begin, end, np.add),
+            over(whole.refused, begin, end, np.add),
+            over(whole.refused_at, begin, end, np.minimum),
+            over(whole.classes, begin, end, np.bitwise_or),
+        )
 
     def first_of_class(self, bit: int, start_pfn: int, end_pfn: int) -> int | None:
         """First pfn of the range that isolation refuses for being of this class; None: there is none."""

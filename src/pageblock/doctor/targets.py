@@ -8,7 +8,7 @@ below that order first, as the allocator does, and everything larger took its bl
 import numpy as np
 
 from ..mm import Migratetype, PageClass
-from .survey import Bools, Held, Words, ZoneSurvey
+from .survey import Bools, Held, Windows, Words, ZoneSurvey, over
 
 __all__ = ["lacks_large_target"]
 
@@ -20,7 +20,7 @@ OWN_LISTS = (Migratetype.MOVABLE, Migratetype.CMA)
 ALL_LISTS = (*OWN_LISTS, Migratetype.UNMOVABLE, Migratetype.RECLAIMABLE)
 
 
-def lacks_large_target(survey: ZoneSurvey, request: Held, windows: Held, own: Words | None) -> Bools | None:
+def lacks_large_target(survey: ZoneSurvey, request: Held, windows: Windows, own: Words | None) -> Bools | None:
     """Which ranges hold a page that never splits and for which too few blocks are free outside; None: none does."""
     if not survey.may_hold_huge:
         return None
@@ -61,7 +61,7 @@ def count_in(request: Held, at: Words, size: int, survey: ZoneSurvey) -> Words:
 
 def outside(
     survey: ZoneSurvey,
-    windows: Held,
+    windows: Windows,
     own: Words | None,
     order: int | None,
     types: tuple[Migratetype, ...],
@@ -85,5 +85,5 @@ def outside(
             share = 1 << max(0, min(free_order, block_order) - unit)
             at = (heads[:, None] // survey.block + np.arange(pieces)).ravel()
             np.add.at(per_block, at, share)
-    lost = survey.over(per_block, windows, np.sum)
+    lost = over(per_block, windows.begin, windows.end, np.add)
     return total - (lost if own is None else lost[own])

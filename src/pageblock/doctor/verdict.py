@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..mm import Migratetype, PageClass, Zone, release
 from ..mm import constants as k
 from ..mm.errors import ReleaseError
-from .survey import Held, ZoneSurvey
+from .survey import Held, Windows, Words, ZoneSurvey, over
 from .targets import lacks_large_target
 
 __all__ = [
@@ -112,7 +112,9 @@ _NOT_JUDGED = {
 }
 
 
-def judge(zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_targets: int | None = None) -> Verdicts:
+def judge(
+    zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_targets: int | None = None, offset: int = 0
+) -> Verdicts:
     """The verdict for every range of ``nr_pages`` (a power of two), aligned to its size, inside the zone.
 
     Args:
@@ -121,6 +123,7 @@ def judge(zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_target
         nr_pages: size of a range.
         free_targets: free pages of the zone and of those that its pages may move to, above their watermarks;
             None: no limit.
+        offset: pages, whole pageblocks, by which the ranges begin behind multiples of their size.
 
     The survey stands for has_unmovable_pages, page by page; the rules "span" and "check scope" say over which
     pages (mm/page_isolation.c, start_isolate_page_range). Reclaim for migration targets is not modelled. Where the
@@ -137,15 +140,15 @@ def judge(zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_target
             "lies, which is not judged range by range: pageblock series takes each range in the model"
         )
     window = survey.window if rules[k.RULE_SPAN] == k.SPAN_MAX_ORDER else survey.block
-    request = survey.ranges(nr_pages)
-    windows, own = survey.isolated(nr_pages, window)
+    request = survey.ranges(nr_pages, offset)
+    windows, own = survey.isolated(nr_pages, window, offset)
     only_request = rules[k.RULE_CHECK_SCOPE] == k.SCOPE_REQUEST
 
     at_window, first_at_window = _window_reasons(survey, windows, rules, only_request)
     reasons = at_window if own is None else at_window[own]
     blocker_at = first_at_window if own is None else first_at_window[own]
     if only_request:
-        reasons = reasons | request.classes | _cma_ahead(survey, request, windows)
+        reasons = reasons | request.classes | _cma_ahead(survey, request, windows, own)
         refused, refused_at = request.refused, request.refused_at
     else:
         refused = windows.refused if own is None else windows.refused[own]
@@ -199,7 +202,7 @@ def judge(zone: Zone | ZoneSurvey, release_name: str, nr_pages: int, free_target
 
 
 def _window_reasons(
-    survey: ZoneSurvey, windows: Held, rules: tuple[int, ...], only_request: bool
+    survey: ZoneSurvey, windows: Windows, rules: tuple[int, ...], only_request: bool
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Why each window of pageblocks cannot be isolated, and the first pageblock or boundary that says so."""
     of_block = np.zeros(survey.nr_blocks, np.uint32)
@@ -210,34 +213,38 @@ def _window_reasons(
         of_block[survey.begins_outside | survey.ends_outside] |= np.uint32(1 << ZONE_EDGE)
     places = np.arange(survey.nr_blocks, dtype=np.uint32) * np.uint32(survey.block)
     places[of_block == 0] = k.NONE
-    reasons = survey.over(of_block, windows, np.bitwise_or.reduce)
+    begin, end = windows.begin, windows.end
+    reasons = over(of_block, begin, end, np.bitwise_or)
     if not only_request:
         reasons = reasons | windows.classes
-    first_at = survey.over(places, windows, np.min)
+    first_at = over(places, begin, end, np.minimum)
 
-    begin = survey.starts_of(windows)
-    end = begin + windows.unit // survey.block
     crossed = np.zeros(len(windows), np.uint32)
     if rules[k.RULE_SCHEME] == k.SCHEME_HYGIENIC:
         cut = np.append(survey.blocks.cut > 0, False)
         crossed = np.where(cut[begin] | cut[end], np.uint32(1 << STRADDLES), np.uint32(0))
-    elif rules[k.RULE_SCHEME] == k.SCHEME_WHOLE and windows.unit < survey.window:
+    elif rules[k.RULE_SCHEME] == k.SCHEME_WHOLE and rules[k.RULE_SPAN] != k.SPAN_MAX_ORDER:
         crossed = np.where(survey.crossed_by_free()[begin], np.uint32(1 << FREE_STRADDLES), np.uint32(0))
     first_at = np.where(crossed > 0, np.minimum(first_at, (begin * survey.block).astype(np.uint32)), first_at)
     return reasons | crossed, first_at
 
 
-def _cma_ahead(survey: ZoneSurvey, request: Held, windows: Held) -> npt.NDArray[np.uint32]:
+def _cma_ahead(survey: ZoneSurvey, request: Held, windows: Windows, own: Words | None) -> npt.NDArray[np.uint32]:
     """CMA pageblocks of the request or behind it in its window: where only the request is checked, none before is asked.
 
     has_unmovable_pages asks for the type at the start of what it checks, which is never before the request.
     """
-    first = (windows.start_pfn - survey.origin) // survey.block
-    width = windows.unit // survey.block
-    is_cma = (survey.types == Migratetype.CMA)[first : first + len(windows) * width].reshape(-1, width)
-    ahead = np.maximum.accumulate(is_cma[:, ::-1], axis=1)[:, ::-1].ravel()
-    starts = request.start_pfn - windows.start_pfn + np.arange(len(request), dtype=np.int64) * request.unit
-    return np.where(ahead[starts // survey.block], np.uint32(1 << CMA_BLOCK), np.uint32(0))
+    is_cma = survey.types == Migratetype.CMA
+    begin = (request.start_pfn - survey.origin + np.arange(len(request), dtype=np.int64) * request.unit) // survey.block
+    if own is None:
+        ahead = over(is_cma, begin, windows.end, np.logical_or)
+    elif len(windows):
+        first, last = windows.begin[0], windows.end[-1]
+        ends = np.repeat(windows.end, windows.end - windows.begin)
+        ahead = over(is_cma, np.arange(first, last, dtype=np.int64), ends, np.logical_or)[begin - first]
+    else:
+        ahead = np.zeros(len(request), np.bool_)
+    return np.where(ahead, np.uint32(1 << CMA_BLOCK), np.uint32(0))
 
 
 def _mark_last_block(survey: ZoneSurvey, request: Held, reasons: npt.NDArray[np.uint32]) -> None:

@@ -6,9 +6,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..doctor.anywhere import Anywhere
 from ..doctor.remedies import Remedy
 from ..doctor.report import Report, Row, ZoneMap
 from ..doctor.sizes import size_name
+from .anywhere import show_anywhere
 from .remedies import show_remedies
 
 __all__ = ["show"]
@@ -41,8 +43,8 @@ _COLUMNS = (
 _UNINITIALISED = 8
 
 
-def show(report: Report, console: Console, remedies: Sequence[Remedy] = ()) -> None:
-    """Print a report, and what would help."""
+def show(report: Report, console: Console, remedies: Sequence[Remedy] = (), elsewhere: Sequence[Anywhere] = ()) -> None:
+    """Print a report, what would help, and what could be had at other alignments."""
     console.print(_headline(report), soft_wrap=True, highlight=False)
     console.print()
     if report.rows:
@@ -59,6 +61,7 @@ def show(report: Report, console: Console, remedies: Sequence[Remedy] = ()) -> N
         console.print(f"{legend}(a cell is judged as one range)", highlight=False)
         console.print()
         _show_blockers(report, console)
+        show_anywhere(elsewhere, report.page_size, console)
         show_remedies(report, remedies, console)
         _show_cheapest(report, console)
     else:

@@ -1,12 +1,14 @@
 """The doctor's answer as JSON. The format is documented in docs/doctor.md."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from ..doctor.anywhere import Anywhere
 from ..doctor.remedies import Remedy
-from ..doctor.report import Report, Row
+from ..doctor.report import CheapRange, Report, Row
 from ..doctor.verdict import BLOCKED, LETTERS, MOVABLE, NO_PFN, REASONS, Verdicts
 from ..machine import ZoneInfo
 from .remedies import remedies_json
@@ -17,7 +19,9 @@ __all__ = ["FORMAT", "to_json"]
 FORMAT = 1
 
 
-def to_json(report: Report, every_range: bool, remedies: Sequence[Remedy] = ()) -> dict[str, Any]:
+def to_json(
+    report: Report, every_range: bool, remedies: Sequence[Remedy] = (), elsewhere: Sequence[Anywhere] = ()
+) -> dict[str, Any]:
     """A report as plain values. ``every_range`` adds cost and blocker of each range."""
     return {
         "format": FORMAT,
@@ -44,6 +48,7 @@ def to_json(report: Report, every_range: bool, remedies: Sequence[Remedy] = ()) 
         ],
         "missing": list(report.missing),
         "remedies": remedies_json(remedies),
+        "anywhere": [{**asdict(one), "cheapest": [_cheap(r) for r in one.cheapest]} for one in elsewhere],
     }
 
 
@@ -71,16 +76,7 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
         "uninitialised": row.uninitialised,
         "cost_pages": {"least": row.least, "median": row.median, "total": row.total},
         "more_than_5.15": row.more_than_old_rule,
-        "cheapest": [
-            {
-                "zone": r.zone,
-                "start_pfn": r.start_pfn,
-                "nr_pages": r.nr_pages,
-                "cost_pages": r.cost,
-                "dropped_pages": r.dropped,
-            }
-            for r in row.cheapest
-        ],
+        "cheapest": [_cheap(r) for r in row.cheapest],
         "blockers": [
             {
                 "reason": b.reason,
@@ -93,6 +89,16 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
             for b in row.blockers
         ],
         "zones": [_verdicts(v, every_range) for v in row.zones],
+    }
+
+
+def _cheap(r: CheapRange) -> dict[str, Any]:
+    return {
+        "zone": r.zone,
+        "start_pfn": r.start_pfn,
+        "nr_pages": r.nr_pages,
+        "cost_pages": r.cost,
+        "dropped_pages": r.dropped,
     }
 
 
