@@ -20,8 +20,8 @@ __all__ = ["Anywhere", "anywhere"]
 class Anywhere:
     """Ranges of ``nr_pages`` that begin at multiples of ``align`` pages.
 
-    ``places`` lie in one zone; ``had`` of them can be had; ``side_by_side``: most of these that do not overlap; ``aligned``: how many
-    of those that begin at multiples of their size can be had. ``cheapest``: up to five that cost least and do not overlap.
+    ``places`` lie in one zone; ``had`` of them can be had; ``side_by_side``: most of these that do not overlap. Of those
+    that begin at multiples of their size ``aligned`` can be had. ``cheapest``: up to five that cost least and do not overlap.
     """
 
     release: str
