@@ -19,6 +19,7 @@ __all__ = ["Commands", "main"]
 COMMANDS = {
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
     "replay": "run traces of real kernels on the model and compare every answer",
+    "score": "compare the doctor's verdicts with what a recorded kernel answered for every range",
     "series": "what each patch of the founding series does, and what breaks without it",
     "try": "ask for gigantic pages, CMA, offlining or unplugging on a machine's state: what would it get",
 }

@@ -1,0 +1,143 @@
+"""Verdicts of a recorded machine against what its own kernel answered for the same ranges."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..machine import Snapshot
+from ..machine.truth import Answer, Truth
+from ..mm import PageClass
+from .kernel import nearest_release
+from .report import free_targets, survey_zones
+from .verdict import BLOCKED, FREE, MAY_LAND_INSIDE, MOVABLE, NO_LARGE_TARGET, NO_TARGET, REASONS, Verdicts, judge
+
+__all__ = ["Differs", "Score", "SizeScore", "score"]
+
+#: Reasons that the order of the free lists may undo, which /proc does not tell.
+BY_LIST_ORDER = 1 << MAY_LAND_INSIDE | 1 << NO_TARGET | 1 << NO_LARGE_TARGET
+
+LRU_BATCH = 1 << PageClass.PAGEVEC
+KERNEL = 1 << PageClass.KERNEL
+
+WORDS = {FREE: "free", MOVABLE: "movable", BLOCKED: "blocked"}
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """A range judged otherwise than the kernel answered. ``doubt``: why /proc cannot know, "" if it was judged as certain."""
+
+    start_pfn: int
+    nr_pages: int
+    verdict: str
+    errno: int
+    reasons: tuple[str, ...]
+    doubt: str
+
+
+@dataclass(frozen=True, slots=True)
+class SizeScore:
+    """One size. ``table``: (verdict, errno) -> ranges; ``doubted``: ranges whose verdict was not given as certain.
+
+    ``not_judged``: ranges that the kernel was asked for and that lie in no zone here; ``holes`` were asked by nobody.
+    """
+
+    nr_pages: int
+    table: dict[tuple[str, int], int]
+    doubted: int
+    holes: int
+    not_judged: int
+    differs: tuple[Differs, ...]
+
+    @property
+    def ranges(self) -> int:
+        """Ranges compared."""
+        return sum(self.table.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """All sizes under one release."""
+
+    source: str
+    kernel: str
+    release: str
+    sizes: tuple[SizeScore, ...]
+
+    @property
+    def wrong(self) -> tuple[Differs, ...]:
+        """Verdicts that were given as certain, and differ."""
+        return tuple(one for size in self.sizes for one in size.differs if not one.doubt)
+
+
+def score(snapshot: Snapshot, truth: Truth, release: str | None = None) -> Score:
+    """Compare every range. Without ``release`` the rules are those nearest to the kernel that answered.
+
+    Raises:
+        InputError: no page is known, or the kernel has no version and no release is given.
+        ReleaseError: no such release.
+    """
+    if snapshot.runs is None:
+        raise InputError(f"{snapshot.source}: no page is known without kpageflags, so nothing can be judged")
+    name = release or nearest_release(truth.kernel)
+    if name is None:
+        raise InputError(f"{snapshot.source}: kernel {truth.kernel!r} has no version: choose a release with --release")
+    zones = list(range(len(snapshot.zones)))
+    surveys = survey_zones(snapshot, zones)
+    sizes: list[SizeScore] = []
+    for nr_pages, answers in truth.answers.items():
+        verdicts = [judge(surveys[i], name, nr_pages, free_targets(snapshot, i)) for i in zones]
+        sizes.append(_compare(snapshot, nr_pages, verdicts, answers))
+    return Score(snapshot.source, truth.kernel, name, tuple(sizes))
+
+
+def _compare(snapshot: Snapshot, nr_pages: int, verdicts: Sequence[Verdicts], answers: Sequence[Answer]) -> SizeScore:
+    table: Counter[tuple[str, int]] = Counter()
+    doubted = holes = not_judged = 0
+    differs: list[Differs] = []
+    for answer in answers:
+        if answer.errno is None:
+            holes += 1
+            continue
+        place = _place(snapshot, verdicts, answer)
+        if place is None:
+            not_judged += 1
+            continue
+        zone, v, i = place
+        verdict, reasons = int(v.verdict[i]), int(v.reasons[i])
+        doubt = _doubt(snapshot, zone, verdict, reasons)
+        doubted += bool(doubt)
+        table[WORDS[verdict], answer.errno] += 1
+        if (verdict == BLOCKED) != (answer.errno != 0):
+            words = tuple(text for bit, text in REASONS.items() if reasons >> bit & 1)
+            differs.append(Differs(answer.start_pfn, nr_pages, WORDS[verdict], answer.errno, words, doubt))
+    return SizeScore(nr_pages, dict(sorted(table.items())), doubted, holes, not_judged, tuple(differs))
+
+
+def _place(snapshot: Snapshot, verdicts: Sequence[Verdicts], answer: Answer) -> tuple[int, Verdicts, int] | None:
+    """The zone, its verdicts and the index of a range; None: it is judged nowhere, or as a hole."""
+    for zone, v in enumerate(verdicts):
+        info = snapshot.zones[zone]
+        if (info.node, info.name) != (answer.node, answer.zone):
+            continue
+        i, rest = divmod(answer.start_pfn - v.first_pfn, v.nr_pages)
+        if rest == 0 and 0 <= i < len(v.verdict) and int(v.verdict[i]) in WORDS:
+            return zone, v, i
+    return None
+
+
+def _doubt(snapshot: Snapshot, zone: int, verdict: int, reasons: int) -> str:
+    """Why /proc cannot be sure of a verdict, "" if it can: what the doctor's remarks say of this zone."""
+    topics = {r.topic for r in snapshot.remarks if r.zone in (None, snapshot.zones[zone].label) and r.certain != 1}
+    if verdict != BLOCKED:
+        return "pages are pinned, and /proc does not say which" if verdict == MOVABLE and "pins" in topics else ""
+    open_to_doubt = BY_LIST_ORDER | LRU_BATCH | (KERNEL if "per-cpu pages" in topics else 0)
+    if reasons & ~np.uint32(open_to_doubt):
+        return ""
+    if reasons & BY_LIST_ORDER:
+        return "the order of the free lists decides"
+    if reasons & KERNEL:
+        return "free pages on per-cpu lists look like kernel pages"
+    return "pages in an LRU batch are there for a moment"

@@ -1,0 +1,108 @@
+"""Verdicts against a kernel's own answers: what is counted, what is excused, what is wrong."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from pageblock.cli import main
+from pageblock.cli.doctor import recorded_machine
+from pageblock.doctor.score import Score, score
+from pageblock.errors import InputError
+from pageblock.machine import Snapshot, read_machine
+from pageblock.machine.truth import Answer, Truth, read_truth
+
+#: On the recorded machine: free; kernel pages at its start; LRU-batch pages; the first 2 MiB, not a range.
+FREE, KERNEL, BATCH = 0x4C00, 0x100000, 0x16BC00
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Snapshot:
+    return read_machine(recorded_machine())
+
+
+def scored(snapshot: Snapshot, *answers: tuple[int, int | None]) -> Score:
+    rows = [Answer(512, start, 0, "DMA32" if start < 0x100000 else "Normal", errno) for start, errno in answers]
+    return score(snapshot, Truth("6.1.192", {512: rows}))
+
+
+def test_right_verdicts_are_counted(recorded: Snapshot) -> None:
+    found = scored(recorded, (FREE, 0), (KERNEL, 16), (FREE + 512, None))
+    assert found.release == "6.1"
+    assert found.sizes[0].table == {("blocked", 16): 1, ("free", 0): 1}
+    assert found.sizes[0].holes == 1
+    assert found.sizes[0].differs == found.wrong == ()
+
+
+def test_a_free_range_that_was_refused_is_wrong(recorded: Snapshot) -> None:
+    found = scored(recorded, (FREE, 16))
+    (wrong,) = found.wrong
+    assert (wrong.start_pfn, wrong.verdict, wrong.errno) == (FREE, "free", 16)
+
+
+def test_what_waits_in_an_lru_batch_is_excused(recorded: Snapshot) -> None:
+    found = scored(recorded, (BATCH, 0))
+    assert found.wrong == ()
+    assert "LRU batch" in found.sizes[0].differs[0].doubt
+    assert found.sizes[0].doubted == 1
+
+
+def test_slab_in_the_range_leaves_no_doubt(recorded: Snapshot) -> None:
+    """The first 2 MiB of Normal hold slab and page tables, too: that the kernel gave them would be a mistake of ours."""
+    assert [one.start_pfn for one in scored(recorded, (KERNEL, 0)).wrong] == [KERNEL]
+
+
+def test_a_range_outside_every_zone_is_not_judged(recorded: Snapshot) -> None:
+    assert scored(recorded, (0x7FFFFE00, 16)).sizes[0].not_judged == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["G 512", "G 512 1 0 DMA x", "G 500 512 0 DMA 0", "G 0 0 0 DMA 0", "G a b c d e", "G 512 -1 0 DMA 0"]
+)
+def test_a_malformed_answer_is_named_by_its_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "truth_512.txt").write_text(f"V oracle 2 kernel=6.12.9\nG 512 512 0 DMA 0\n{line}\n")
+    with pytest.raises(InputError, match="line 3"):
+        read_truth(tmp_path)
+
+
+def test_the_kernel_is_read_from_the_file_or_is_that_of_old_files(tmp_path: Path) -> None:
+    path = tmp_path / "truth_512.txt"
+    path.write_text("V oracle 2 kernel=6.12.9 mode=truth\nG 512 512 0 DMA -16 mig=0\n")
+    assert read_truth(tmp_path) == Truth("6.12.9", {512: [Answer(512, 512, 0, "DMA", 16)]})
+    path.write_text("V oracle 1 mode=truth\nG 512 512 0 DMA hole\n")
+    assert read_truth(tmp_path) == Truth("6.1.192", {512: [Answer(512, 512, 0, "DMA", None)]})
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    whole = zstandard.compress(b"G 512 512 0 DMA 0\n" * 2000)
+    (tmp_path / "truth_512.txt.zst").write_bytes(whole[: len(whole) // 2] + b"\0" * 9)
+    with pytest.raises(InputError, match="truth_512"):
+        read_truth(tmp_path)
+
+
+def test_the_command_answers_and_exits_1_for_a_wrong_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "guest"
+    shutil.copytree(recorded_machine(), folder)
+    answers = folder / "truth_512.txt"
+    answers.write_text(f"G 512 {FREE} 0 DMA32 0\n")
+    assert main(["score", str(folder)]) == 0
+    assert "1 of 1 ranges as the kernel answered" in capsys.readouterr().out
+    answers.write_text(f"G 512 {FREE} 0 DMA32 -16\n")
+    assert main(["score", str(folder), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["wrong"] == 1
+    answers.unlink()
+    assert main(["score", str(folder)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_every_range_of_the_recorded_guest(shared: Path) -> None:
+    folder = shared / "machines" / "guest-6.1.192"
+    found = score(read_machine(folder), read_truth(folder))
+    assert sum(size.ranges for size in found.sizes) == 4702
+    assert found.wrong == ()
+    # never promised what the kernel refused
+    assert all(one.verdict == "blocked" for size in found.sizes for one in size.differs)
