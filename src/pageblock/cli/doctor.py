@@ -16,6 +16,8 @@ from ..machine import Snapshot, read_machine
 from ..view import why as view_why
 from ..view.doctor import show
 from ..view.doctor_json import to_json
+from ..view.html import to_html
+from ..view.output import check_output, write_whole
 from ..view.progress import page_progress, row_progress
 from ..view.terminal import stdout
 
@@ -72,6 +74,8 @@ def recorded_machine() -> Path:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/doctor.md).")
 @click.option("--ranges", is_flag=True, help="With --json: cost and blocker of every movable or blocked range.")
+@click.option("--html", metavar="FILE", help="Write one page with the map of every zone instead.")
+@click.option("--force", is_flag=True, help="With --html: replace FILE if it is there.")
 def command(
     source: str | None,
     recorded: bool,
@@ -85,6 +89,8 @@ def command(
     with_remedies: bool,
     as_json: bool,
     ranges: bool,
+    html: str | None,
+    force: bool,
 ) -> None:
     """Which contiguous ranges a machine can still give, at what cost, and what is in the way.
 
@@ -98,6 +104,12 @@ def command(
         raise click.UsageError("--align and --anywhere exclude each other")
     if why is not None and (align is not None or at_pageblocks or zones or ranges or len(sizes) > 1):
         raise click.UsageError("--why goes with one --size, and not with --zone, --align, --anywhere or --ranges")
+    if why is not None and html is not None:
+        raise click.UsageError("--why goes without --html")
+    if force and html is None:
+        raise click.UsageError("--force goes with --html")
+    if html is not None:
+        check_output(Path(html), force=force)
     path = Path(source) if source is not None else None
     if recorded or (recorded_if_unreadable and path is None and not os.access("/proc/kpageflags", os.R_OK)):
         path = recorded_machine()
@@ -122,9 +134,11 @@ def command(
     if with_remedies:
         with row_progress("trying remedies in the model") as rows:
             tried = remedies(snapshot, report, rows)
+    if html is not None:
+        write_whole(Path(html), to_html(report, tried).encode())
     if as_json:
         click.echo(json.dumps(to_json(report, ranges, tried, elsewhere), ensure_ascii=False))
-    else:
+    elif html is None:
         show(report, stdout(), tried, elsewhere)
 
 

@@ -13,7 +13,7 @@ from ..doctor.sizes import size_name
 from .anywhere import show_anywhere
 from .remedies import show_remedies
 
-__all__ = ["show"]
+__all__ = ["UNINITIALISED_COLUMN", "answer", "headline", "percent", "row_cells", "show"]
 
 _CELLS = {
     "F": ("█", "green"),
@@ -40,15 +40,16 @@ _COLUMNS = (
     ("uninitialised", "uninit.", 0),
     ("more than 5.15", "+5.15", 2),
 )
-_UNINITIALISED = 8
+#: Which of them is left out where nothing is uninitialised.
+UNINITIALISED_COLUMN = 8
 
 
 def show(report: Report, console: Console, remedies: Sequence[Remedy] = (), elsewhere: Sequence[Anywhere] = ()) -> None:
     """Print a report, what would help, and what could be had at other alignments."""
-    console.print(_headline(report), soft_wrap=True, highlight=False)
+    console.print(" · ".join([report.source, *headline(report)]), soft_wrap=True, highlight=False)
     console.print()
     if report.rows:
-        console.print(_answer(report), soft_wrap=True)
+        console.print(_answers(report), soft_wrap=True)
         if report.rules is not None:
             console.print(f"{report.rules[0].upper()}{report.rules[1:]}.", soft_wrap=True, highlight=False)
         console.print()
@@ -69,12 +70,12 @@ def show(report: Report, console: Console, remedies: Sequence[Remedy] = (), else
     _show_remarks(report, console)
 
 
-def _headline(report: Report) -> str:
+def headline(report: Report) -> list[str]:
+    """Facts of the machine and of the reading, each a few words."""
     zones = ", ".join(f"{zone.node}:{zone.name}" for zone in report.zones)
     present = sum(zone.present for zone in report.zones) * report.page_size
     later = sum(end - start for zone in report.zones for start, end in zone.uninitialised) * report.page_size
     parts = [
-        report.source,
         f"Linux {report.kernel}" if report.kernel else "kernel unknown",
         f"{present / (1 << 30):.1f} GiB" + (f", {later / (1 << 30):.1f} of them not initialised yet" if later else ""),
         f"zones {zones}",
@@ -83,35 +84,37 @@ def _headline(report: Report) -> str:
         f"read {report.seconds_read:.1f} s, judged {report.seconds_judged:.2f} s",
     ]
     if report.confidence is not None:
-        parts.append(f"confidence {_percent(report.confidence)}")
-    return " · ".join(parts)
+        parts.append(f"confidence {percent(report.confidence)}")
+    return parts
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A share of certainty; 100 % only where nothing is in doubt."""
     return "100%" if share == 1 else f"{min(share, 0.999):.1%}"
 
 
-def _answer(report: Report) -> Text:
+def answer(row: Row, page_size: int) -> tuple[bool, str]:
+    """Whether a range of the row's size can be had, and how or why not."""
+    if row.free:
+        return True, f"{row.free:,} free now"
+    if row.movable:
+        return True, f"after moving {row.least or 0:,} pages ({_mib(row.least or 0, page_size)})"
+    if row.ranges:
+        return False, f"all {row.ranges:,} ranges are blocked"
+    if row.uninitialised:
+        return False, f"the memory of all {row.uninitialised:,} ranges is not initialised yet"
+    return False, "no zone holds an aligned range"
+
+
+def _answers(report: Report) -> Text:
     """Yes or no for each size, under the newest release asked for."""
     release = report.releases[-1]
     parts: list[str] = []
     for row in report.rows:
-        if row.release != release:
-            continue
-        name = size_name(row.nr_pages, report.page_size)
-        if row.free:
-            parts.append(f"YES for {name}, {row.free:,} free now")
-        elif row.movable:
-            parts.append(
-                f"YES for {name} after moving {row.least or 0:,} pages ({_mib(row.least or 0, report.page_size)})"
-            )
-        elif row.ranges:
-            parts.append(f"NO for {name}: all {row.ranges:,} ranges are blocked")
-        elif row.uninitialised:
-            parts.append(f"NO for {name}: the memory of all {row.uninitialised:,} ranges is not initialised yet")
-        else:
-            parts.append(f"NO for {name}: no zone holds an aligned range")
+        if row.release == release:
+            yes, how = answer(row, report.page_size)
+            name = size_name(row.nr_pages, report.page_size)
+            parts.append(f"YES for {name}{', ' if row.free else ' '}{how}" if yes else f"NO for {name}: {how}")
     return Text(f"Release {release}: " + " · ".join(parts), style="bold")
 
 
@@ -125,7 +128,7 @@ def _mib(pages: int, page_size: int) -> str:
 
 def _table(report: Report, console: Console) -> Table:
     """The rows, with short titles and fewer columns where the terminal is too narrow for all."""
-    shown = [i for i in range(len(_COLUMNS)) if i != _UNINITIALISED or any(row.uninitialised for row in report.rows)]
+    shown = [i for i in range(len(_COLUMNS)) if i != UNINITIALISED_COLUMN or any(row.uninitialised for row in report.rows)]
     table = _table_of(report, shown, False)
     leave_out = sorted((i for i in shown if _COLUMNS[i][2]), key=lambda i: _COLUMNS[i][2])
     unbounded = console.options.update_width(1000)
@@ -140,6 +143,22 @@ def _table(report: Report, console: Console) -> Table:
     return table
 
 
+def row_cells(row: Row, page_size: int, with_size: bool) -> tuple[str, ...]:
+    """A row of the table of every size and release, one text a column."""
+    return (
+        size_name(row.nr_pages, page_size) if with_size else "",
+        row.release,
+        f"{row.ranges:,}",
+        f"{row.free:,}",
+        f"{row.movable:,}",
+        "–" if row.least is None else f"{row.least:,} / {row.median:,}",
+        "–" if row.least is None else _mib(row.total, page_size),
+        f"{row.blocked:,}",
+        f"{row.uninitialised:,}",
+        "–" if row.more_than_old_rule is None else f"{row.more_than_old_rule:+,}",
+    )
+
+
 def _table_of(report: Report, shown: list[int], short: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i in shown:
@@ -147,18 +166,7 @@ def _table_of(report: Report, shown: list[int], short: bool) -> Table:
         table.add_column(short_title if short else title, justify="left" if i == 1 else "right", no_wrap=True)
     last = None
     for row in report.rows:
-        cells = (
-            size_name(row.nr_pages, report.page_size) if row.nr_pages != last else "",
-            row.release,
-            f"{row.ranges:,}",
-            f"{row.free:,}",
-            f"{row.movable:,}",
-            "–" if row.least is None else f"{row.least:,} / {row.median:,}",
-            "–" if row.least is None else _mib(row.total, report.page_size),
-            f"{row.blocked:,}",
-            f"{row.uninitialised:,}",
-            "–" if row.more_than_old_rule is None else f"{row.more_than_old_rule:+,}",
-        )
+        cells = row_cells(row, report.page_size, row.nr_pages != last)
         table.add_row(*(cells[i] for i in shown))
         last = row.nr_pages
     return table
@@ -241,5 +249,5 @@ def _show_remarks(report: Report, console: Console) -> None:
     if doubts:
         console.print(Text("What is not certain", style="bold"))
     for remark in doubts:
-        sure = "" if remark.certain is None else f" ({_percent(remark.certain)} sure)"
+        sure = "" if remark.certain is None else f" ({percent(remark.certain)} sure)"
         console.print(f"  {remark.topic}: {remark.text}{sure}", soft_wrap=True, highlight=False)
