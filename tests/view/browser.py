@@ -29,7 +29,8 @@ FLAGS = (
 #: Settles once the page's script has drawn it, or after 10 s.
 _DRAWN = """new Promise((done) => {
   const began = performance.now();
-  const look = () => document.documentElement.dataset.ready || !document.getElementById("data") || performance.now() > began + 10000
+  const over = () => document.documentElement.dataset.ready || !document.getElementById("data");
+  const look = () => over() || performance.now() > began + 10000
     ? requestAnimationFrame(() => done(1)) : setTimeout(look, 10);
   look();
 })"""
@@ -111,14 +112,14 @@ class Browser:
             self.loaded = True
         return message
 
-    def open(self, path: Path, width: int = 1200, height: int = 900, *, dark: bool = False, script: bool = True) -> None:
+    def open(
+        self, path: Path, width: int = 1200, height: int = 900, *, dark: bool = False, script: bool = True
+    ) -> None:
         """Load a file and wait until it has loaded and, where scripts run, drawn itself."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.errors, self.requests, self.loaded = [], [], False
         self.call("Page.navigate", url=path.resolve().as_uri())
         while not self.loaded:

@@ -128,7 +128,9 @@ def _mib(pages: int, page_size: int) -> str:
 
 def _table(report: Report, console: Console) -> Table:
     """The rows, with short titles and fewer columns where the terminal is too narrow for all."""
-    shown = [i for i in range(len(_COLUMNS)) if i != UNINITIALISED_COLUMN or any(row.uninitialised for row in report.rows)]
+    shown = [
+        i for i in range(len(_COLUMNS)) if i != UNINITIALISED_COLUMN or any(row.uninitialised for row in report.rows)
+    ]
     table = _table_of(report, shown, False)
     leave_out = sorted((i for i in shown if _COLUMNS[i][2]), key=lambda i: _COLUMNS[i][2])
     unbounded = console.options.update_width(1000)

@@ -1,7 +1,7 @@
 "use strict";
 (async () => {
   const FREE = 0, MOVABLE = 1, BLOCKED = 2, HOLE = 3, UNINITIALISED = 4;
-  const GUTTER = 62, HEIGHT = 300, LARGEST = 26, LISTED = 20, MOST_ZOOM = 400;
+  const GUTTER = 66, HEIGHT = 560, SMALLEST = 8, LARGEST = 26, DEEPEST = 48, LISTED = 10;
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
   const bytes = await inflate($("ranges").textContent);
@@ -27,7 +27,10 @@
   const hex = (pfn) => "0x" + pfn.toString(16);
   const count = (n) => n.toLocaleString("en-US");
   const mib = (pages) => (pages * data.page_size / 1048576).toLocaleString("en-US", { maximumFractionDigits: 1 }) + " MiB";
-  const gib = (pfn) => (pfn * data.page_size / 1073741824).toFixed(3).replace(/\.?0+$/, "") + " GiB";
+  const address = (pfn) => {
+    const bytes = pfn * data.page_size, unit = bytes >= 2 ** 30 ? ["GiB", 2 ** 30] : bytes >= 2 ** 20 || !bytes ? ["MiB", 2 ** 20] : ["KiB", 1024];
+    return `${(bytes / unit[1]).toLocaleString("en-US", { maximumFractionDigits: 3 })} ${unit[0]}`;
+  };
   const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
   const share = (cost, pages) => cost * 16 <= pages ? 0 : cost * 4 <= pages ? 1 : cost * 2 <= pages ? 2 : 3;
 
@@ -37,7 +40,7 @@
     const start = zone.first + i * r.nr_pages, v = verdict(zone, i);
     const lines = [
       [`pfn ${hex(start)} to ${hex(start + r.nr_pages)}`, "pfn"],
-      [`${sizeName(r.nr_pages)} at ${gib(start)}, ${data.zones[place.zone]}, release ${data.releases[r.release]}`, ""],
+      [`${sizeName(r.nr_pages)} at ${address(start)}, ${data.zones[place.zone]}, release ${data.releases[r.release]}`, ""],
     ];
     if (v === FREE) lines.push(["free now", "verdict"]);
     else if (v === MOVABLE) {
@@ -109,12 +112,12 @@
       this.fit();
     }
 
-    /** Columns and edge of a cell so that the zone fits the width and about HEIGHT. */
+    /** As many columns as leave cells of SMALLEST, more where the zone would be higher than HEIGHT. */
     layout() {
       if (this.box.hidden) return;
       const width = Math.max(200, this.box.clientWidth), inner = width - GUTTER, n = this.zone.n;
-      let columns = 2 ** Math.max(3, Math.round(Math.log2(Math.sqrt(n * inner / HEIGHT))));
-      while (columns > 8 && columns / 2 >= n && inner / columns < LARGEST) columns /= 2;
+      let columns = 8;
+      while (columns < n && (inner / columns / 2 >= SMALLEST || n * inner / columns ** 2 > HEIGHT)) columns *= 2;
       this.columns = columns;
       this.edge = Math.min(LARGEST, inner / columns);
       const unit = columns * this.pages;
@@ -156,7 +159,7 @@
         const [x, y] = this.cursor === null ? [this.width / 2, this.height / 2] : this.place(this.cursor);
         at = [x, y];
       }
-      const most = Math.max(1, MOST_ZOOM / this.edge / 8), scale = Math.min(most, Math.max(1, this.scale * factor));
+      const most = Math.max(1, DEEPEST / this.edge), scale = Math.min(most, Math.max(1, this.scale * factor));
       this.x = (this.x + at[0]) * scale / this.scale - at[0];
       this.y = (this.y + at[1]) * scale / this.scale - at[1];
       this.scale = scale;
@@ -208,7 +211,7 @@
       for (let line = first; line < this.rows && line * edge - this.y < this.height; line += every) {
         const y = (line + 0.5) * edge - this.y;
         const middle = Math.min(Math.max(y, 6), this.height - 6);
-        if (Math.abs(middle - y) <= 8) g.fillText(gib(base + line * this.columns * this.pages), GUTTER - 7, middle);
+        if (Math.abs(middle - y) <= 8) g.fillText(address(base + line * this.columns * this.pages), GUTTER - 7, middle);
       }
     }
 
@@ -345,7 +348,7 @@
     for (const line of section.querySelectorAll("tr[data-reason]")) {
       const bit = Object.keys(data.reasons).find((b) => data.reasons[b] === line.dataset.reason);
       if (bit === undefined) continue;
-      const cell = make("td"), button = make("button", "on the map", { type: "button", "aria-pressed": "false", "data-bit": bit });
+      const cell = make("td"), button = make("button", "show", { title: "on the map", type: "button", "aria-pressed": "false", "data-bit": bit });
       button.addEventListener("click", () => highlight(state.reason === +bit ? null : +bit));
       cell.append(button);
       line.append(cell);
@@ -380,7 +383,7 @@
     });
     found.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2] || a[3] - b[3]);
     const lines = [];
-    if (firstFree) lines.push(line(firstFree, count(0), count(0), free > 1 ? `, and ${count(free - 1)} more that are free now` : ""));
+    if (firstFree) lines.push(line(firstFree, count(0), count(0), free > 1 ? ` (free now, as are ${plural(free - 1, "other")})` : " (free now)"));
     let shown = 0;
     const more = make("button", "", { type: "button" });
     function extend() {
