@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..doctor import diagnose, parse_size
+from ..doctor import Report, diagnose, parse_size
 from ..doctor.anywhere import Anywhere, anywhere
 from ..doctor.kernel import nearest_release
 from ..doctor.remedies import Remedy, remedies
@@ -16,7 +16,6 @@ from ..machine import Snapshot, read_machine
 from ..view import why as view_why
 from ..view.doctor import show
 from ..view.doctor_json import to_json
-from ..view.html import to_html
 from ..view.output import check_output, write_whole
 from ..view.progress import page_progress, row_progress
 from ..view.terminal import stdout
@@ -75,6 +74,9 @@ def recorded_machine() -> Path:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/doctor.md).")
 @click.option("--ranges", is_flag=True, help="With --json: cost and blocker of every movable or blocked range.")
 @click.option("--html", metavar="FILE", help="Write one page with the map of every zone instead.")
+@click.option(
+    "--metrics", metavar="FILE", help="Write counts for Prometheus' textfile collector instead; - prints them."
+)
 @click.option("--force", is_flag=True, help="With --html: replace FILE if it is there.")
 def command(
     source: str | None,
@@ -90,6 +92,7 @@ def command(
     as_json: bool,
     ranges: bool,
     html: str | None,
+    metrics: str | None,
     force: bool,
 ) -> None:
     """Which contiguous ranges a machine can still give, at what cost, and what is in the way.
@@ -104,12 +107,17 @@ def command(
         raise click.UsageError("--align and --anywhere exclude each other")
     if why is not None and (align is not None or at_pageblocks or zones or ranges or len(sizes) > 1):
         raise click.UsageError("--why goes with one --size, and not with --zone, --align, --anywhere or --ranges")
-    if why is not None and html is not None:
-        raise click.UsageError("--why goes without --html")
+    if why is not None and (html is not None or metrics is not None):
+        raise click.UsageError("--why goes neither with --html nor with --metrics")
     if force and html is None:
         raise click.UsageError("--force goes with --html")
+    if as_json and metrics == "-":
+        raise click.UsageError("--json and --metrics - both print: choose one")
     if html is not None:
         check_output(Path(html), force=force)
+    if metrics is not None and metrics != "-":
+        # the collector's file is there from the last time
+        check_output(Path(metrics), force=True)
     path = Path(source) if source is not None else None
     if recorded or (recorded_if_unreadable and path is None and not os.access("/proc/kpageflags", os.R_OK)):
         path = recorded_machine()
@@ -130,16 +138,31 @@ def command(
         step = parse_size(align, snapshot.page_size) if align is not None else 1 << snapshot.pageblock_order
         judged = list(dict.fromkeys(row.nr_pages for row in report.rows))
         elsewhere = anywhere(snapshot, judged, report.releases, step, zones)
+    printed = html is None and metrics is None
     tried: tuple[Remedy, ...] = ()
-    if with_remedies:
+    if with_remedies and (printed or as_json or html is not None):
         with row_progress("trying remedies in the model") as rows:
             tried = remedies(snapshot, report, rows)
     if html is not None:
+        from ..view.html import to_html
+
         write_whole(Path(html), to_html(report, tried).encode())
+    if metrics is not None:
+        _write_metrics(report, metrics)
     if as_json:
         click.echo(json.dumps(to_json(report, ranges, tried, elsewhere), ensure_ascii=False))
-    elif html is None:
+    elif printed:
         show(report, stdout(), tried, elsewhere)
+
+
+def _write_metrics(report: Report, file: str) -> None:
+    """Write or, for ``-``, print the counts."""
+    from ..view.metrics import to_metrics
+
+    if file == "-":
+        click.echo(to_metrics(report), nl=False)
+    else:
+        write_whole(Path(file), to_metrics(report).encode())
 
 
 def _walk(snapshot: Snapshot, why: str, nr_pages: int, releases: tuple[str, ...], as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """From a snapshot to the doctor's answer: rows, cheapest ranges, blockers, maps and what is uncertain."""
 
+import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -145,6 +146,11 @@ class Report:
         doubt = sum(r.pageblocks * (1 - r.certain) for r in self.remarks if r.certain is not None)
         return max(0.0, 1 - doubt / self.pageblocks)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows. Notebooks ask the object itself, so this is the one call up into ``view``."""
+        html: str = importlib.import_module("pageblock.view.notebook").to_notebook(self)
+        return html
+
 
 def choose_zones(snapshot: Snapshot, wanted: Sequence[str]) -> list[int]:
     """Indexes of the zones named (``Normal``, ``0:Normal`` or ``node 0 Normal``); all if none is named.
@@ -204,7 +210,10 @@ def diagnose(
     began = time.perf_counter()
     for name in releases:
         find_release(name)
-    wanted = list(sizes) or default_sizes(snapshot.page_size, snapshot.pageblock_order, snapshot.max_order)
+    releases = tuple(dict.fromkeys(releases))
+    wanted = list(dict.fromkeys(sizes)) or default_sizes(
+        snapshot.page_size, snapshot.pageblock_order, snapshot.max_order
+    )
     chosen = choose_zones(snapshot, zones)
     rows: list[Row] = []
     bounds: list[Bound] = []
@@ -233,7 +242,7 @@ def diagnose(
         max_order=snapshot.max_order,
         pageblock_order=snapshot.pageblock_order,
         zones=tuple(snapshot.zones[i] for i in chosen),
-        releases=tuple(releases),
+        releases=releases,
         rows=tuple(rows),
         bounds=tuple(bounds),
         maps=tuple(maps),

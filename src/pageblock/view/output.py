@@ -15,14 +15,18 @@ def check_output(path: Path, *, force: bool) -> None:
     ``force``: a regular file that is there may be replaced.
     """
     try:
-        if path.is_dir() or (os.path.lexists(path) and not path.is_file()):
-            raise InputError(f"{path}: no regular file; name a file to write to")
-        if path.exists() and not force:
-            raise InputError(f"{path}: there already; choose another name, or --force to replace it")
+        os.lstat(path)
+    except FileNotFoundError:
         if not path.parent.is_dir():
-            raise InputError(f"{path}: no folder {path.parent}; make it, or choose another")
+            raise InputError(f"{path}: no folder {path.parent}; make it, or choose another") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)[:200]!r}: not a usable name ({error}); choose another") from error
+        what = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{str(path)[:200]!r}: not a usable name ({what}); choose another") from error
+    else:
+        if not path.is_file():
+            raise InputError(f"{path}: no regular file; name a file to write to")
+        if not force:
+            raise InputError(f"{path}: there already; choose another name, or --force to replace it")
 
 
 def write_whole(path: Path, content: bytes) -> None:
