@@ -22,6 +22,7 @@ COMMANDS = {
     "score": "compare the doctor's verdicts with what a recorded kernel answered for every range",
     "series": "what each patch of the founding series does, and what breaks without it",
     "try": "ask for gigantic pages, CMA, offlining or unplugging on a machine's state: what would it get",
+    "watch": "the doctor's counts again and again: what changed, which blockers came or went",
 }
 
 
