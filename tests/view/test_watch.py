@@ -23,7 +23,7 @@ def report() -> Report:
 
 @pytest.fixture(scope="module")
 def later(report: Report) -> Round:
-    """A second round: three ranges fewer are free, five are blocked of which one is named and two went."""
+    """A second round: three ranges fewer are free, five are blocked of which four are named, one went."""
     before = replace(report, rows=(replace(report.rows[0], free=report.rows[0].free + 3), report.rows[1]))
     first, second = changes(before, report)
     place = Place("node 0 Normal", 0x120000, 0x120003, ("kernel objects (slab)",))
@@ -41,9 +41,9 @@ def test_lines_name_counts_differences_and_places(later: Round) -> None:
     found = [line.split("  ", 1)[1].strip() for line in lines(later)]
     assert found[0] == "2 MiB  2,127 free (-3), 675 movable, 269 blocked"
     assert found[1] == "4 MiB  1,037 free, 361 movable, 137 blocked"
-    place = "2 MiB blocked: [0x120000, 0x120200) of node 0 Normal by kernel objects (slab), first at pfn 0x120003"
-    assert found[2:6] == [f"+ {place}"] * 3 + ["+ 2 MiB blocked: 2 more"]
-    assert found[6] == f"- {place.replace('blocked:', 'no longer blocked:')}"
+    of_range = "kernel objects (slab), pfn 0x120003 (node 0 Normal)"
+    assert found[2:5] == [f"+ 2 MiB at 0x120000 blocked: {of_range}"] * 2 + ["+ 2 MiB blocked: 3 more"]
+    assert found[5] == f"- 2 MiB at 0x120000 no longer blocked: {of_range}"
 
 
 def test_json_of_a_first_round_has_nothing_before_it(report: Report) -> None:
@@ -85,7 +85,7 @@ def test_the_screen_has_a_curve_a_size_and_the_last_events(report: Report, later
     last = written.getvalue().rsplit("round 3", 1)[1]
     assert "2,127 (-3)" in last
     assert "▄▄  2,127 to 2,127" in last
-    assert "+ 2 MiB blocked: 2 more" in last
+    assert "+ 2 MiB blocked: 3 more" in last
     assert "not read: kpageflags: cut off" in last
 
 

@@ -19,7 +19,7 @@ __all__ = ["FORMAT", "Screen", "lines", "sparkline", "to_json"]
 FORMAT = 1
 
 #: Rounds that a sparkline shows, lines of what happened, and ranges named for each size and round.
-HISTORY, EVENTS, NAMED = 32, 12, 3
+HISTORY, EVENTS, NAMED = 32, 16, 2
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -114,14 +114,10 @@ def events(one: Round) -> Iterator[str]:
             ("-", "no longer blocked", change.went, change.nr_went),
         ):
             for place in places[:NAMED]:
-                yield f"{sign} {name} {word}: {_where(place, change.row.nr_pages)}"
+                at = "" if place.blocker_pfn is None else f", pfn {place.blocker_pfn:#x}"
+                yield f"{sign} {name} at {place.start_pfn:#x} {word}: {'; '.join(place.reasons)}{at} ({place.zone})"
             if total > NAMED:
                 yield f"{sign} {name} {word}: {total - NAMED:,} more"
-
-
-def _where(place: Place, nr_pages: int) -> str:
-    at = "" if place.blocker_pfn is None else f", first at pfn {place.blocker_pfn:#x}"
-    return f"[{place.start_pfn:#x}, {place.start_pfn + nr_pages:#x}) of {place.zone} by {'; '.join(place.reasons)}{at}"
 
 
 def _clock(one: Round) -> str:
@@ -180,7 +176,7 @@ class Screen:
             self.table(self.last),
         ]
         if self.happened:
-            parts.append(Text("\n" + "\n".join(self.happened)))
+            parts.append(Text("\n" + "\n".join(self.happened), no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
     def table(self, one: Round) -> Table:
