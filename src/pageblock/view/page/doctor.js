@@ -1,7 +1,7 @@
 "use strict";
 (async () => {
   const FREE = 0, MOVABLE = 1, BLOCKED = 2, HOLE = 3, UNINITIALISED = 4;
-  const GUTTER = 66, HEIGHT = 560, SMALLEST = 8, LARGEST = 26, DEEPEST = 48, LISTED = 10;
+  const GUTTER = 66, HEIGHT = 560, SMALLEST = 6, LARGEST = 26, DEEPEST = 48, LISTED = 10;
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
   const bytes = await inflate($("ranges").textContent);
@@ -119,7 +119,9 @@
       let columns = 8;
       while (columns < n && (inner / columns / 2 >= SMALLEST || n * inner / columns ** 2 > HEIGHT)) columns *= 2;
       this.columns = columns;
-      this.edge = Math.min(LARGEST, inner / columns);
+      const density = window.devicePixelRatio || 1, edge = Math.min(LARGEST, inner / columns);
+      // whole pixels are drawn sharp
+      this.edge = edge * density >= 3 ? Math.floor(edge * density) / density : edge;
       const unit = columns * this.pages;
       this.shift = (this.zone.first - Math.floor(this.zone.first / unit) * unit) / this.pages;
       this.rows = Math.ceil((this.shift + n) / columns);
@@ -127,7 +129,6 @@
       this.height = this.rows * this.edge;
       this.canvas.style.width = `${GUTTER + this.width}px`;
       this.canvas.style.height = `${this.height}px`;
-      const density = window.devicePixelRatio || 1;
       this.canvas.width = Math.round((GUTTER + this.width) * density);
       this.canvas.height = Math.round(this.height * density);
       this.shade();
