@@ -39,7 +39,9 @@ def answer(capsys: pytest.CaptureFixture[str], *args: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("args", [(), ("--ranges", "--size", "64M"), ("--size", "32G"), ("--zone", "DMA")])
+@pytest.mark.parametrize(
+    "args", [(), ("--ranges", "--size", "64M"), ("--size", "32G"), ("--zone", "DMA"), ("--anywhere",)]
+)
 def test_every_answer_fits_the_schema(
     capsys: pytest.CaptureFixture[str], schema: dict[str, Any], args: tuple[str, ...]
 ) -> None:

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from pageblock.cli.doctor import recorded_machine
-from pageblock.doctor import BLOCKED, MOVABLE, Report, diagnose
+from pageblock.doctor import BLOCKED, MOVABLE, CheapRange, Report, diagnose
+from pageblock.doctor.anywhere import Anywhere
+from pageblock.doctor.remedies import Effect, Remedy
 from pageblock.doctor.verdict import NO_PFN
 from pageblock.errors import InputError
 from pageblock.machine import Remark, Snapshot, read_machine
@@ -150,29 +152,22 @@ def test_without_kpageflags_the_page_says_what_is_free(guest: Snapshot) -> None:
     assert found.scripts == []
 
 
-@dataclass(frozen=True)
-class Effect:
-    nr_pages: int
-    free: int
-    had: int
-
-
-@dataclass(frozen=True)
-class Remedy:
-    title: str
-    command: str
-    risk: str
-    note: str
-    effects: tuple[Effect, ...]
-
-
 def test_remedies_are_shown_where_there_are_some(report: Report, page: str) -> None:
     assert "What would help here" not in page
-    remedy = Remedy("compact <b>", "echo 1 > x", "some CPU", "", (Effect(512, 20, 3), Effect(1024, 0, 0)))
-    text = " ".join(Reader(to_html(report, [remedy])).words)
-    assert "compact <b>" in text
-    assert "2 MiB: +3 ranges can be had, +20 free at once" in text
-    assert "4 MiB: +0" not in text
+    helps = Remedy("compact <b>", "echo 1 > x", "some CPU", (Effect(512, 20, 3, 1), Effect(1024, 0, 0, 1)), moved=1234)
+    useless = Remedy("drop caches", "echo 1 > y", "reads", (Effect(512, 0, 0, 1),))
+    text = " ".join(" ".join(Reader(to_html(report, [helps, useless])).words).split())
+    assert "compact <b> echo 1 > x 2 MiB: +3 to be had, +20 free moves 1,234 pages; risk: some CPU" in text
+    assert "No range more: drop caches" in text
+
+
+def test_other_alignments_are_shown_where_they_were_judged(report: Report, page: str) -> None:
+    assert "Where ranges may begin" not in page
+    cheap = (CheapRange("node 0 Normal", 0x4A00, 262144, 7, 0),)
+    found = to_html(report, (), [Anywhere("6.1", 262144, 512, 2042, 1060, 3, 1, cheap)])
+    text = " ".join(" ".join(Reader(found).words).split())
+    assert "Where ranges may begin at every 2 MiB" in text
+    assert "1 GiB 6.1 3 1 1,060 2,042 0x4a00 7" in text
 
 
 def test_more_ranges_than_a_page_can_show_are_refused(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def command(
     if html is not None:
         from ..view.html import to_html
 
-        write_whole(Path(html), to_html(report, tried).encode())
+        write_whole(Path(html), to_html(report, tried, elsewhere).encode())
     if metrics is not None:
         _write_metrics(report, metrics)
     if as_json:

@@ -10,22 +10,25 @@ import importlib.metadata
 import shlex
 import zlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from ..doctor.anywhere import Anywhere
+from ..doctor.remedies import Remedy
 from ..doctor.report import Report, Row
 from ..doctor.sizes import size_name
 from ..doctor.verdict import BLOCKED, MOVABLE, REASONS, Verdicts
 from ..errors import InputError
 from ..mm import constants as k
 from .doctor import UNINITIALISED_COLUMN, answer, headline, percent, row_cells
+from .remedies import gains, lost_sizes, toll
 from .svg import map_svg, map_title
 
-__all__ = ["MAX_RANGES", "Effect", "Remedy", "to_html"]
+__all__ = ["MAX_RANGES", "to_html"]
 
 #: Most ranges of all sizes and releases together that a page can show; they take 17 bytes each in the browser.
 MAX_RANGES = 4_000_000
@@ -34,33 +37,7 @@ MAX_RANGES = 4_000_000
 NO_BLOCKER = 1 << 31
 
 
-class Effect(Protocol):
-    """What a remedy does to the ranges of one size: how many more are free at once, how many more can be had."""
-
-    @property
-    def nr_pages(self) -> int: ...
-    @property
-    def free(self) -> int: ...
-    @property
-    def had(self) -> int: ...
-
-
-class Remedy(Protocol):
-    """Something to do, with its command, its risk and its effect on each size; "" where there is nothing to say."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def command(self) -> str: ...
-    @property
-    def risk(self) -> str: ...
-    @property
-    def note(self) -> str: ...
-    @property
-    def effects(self) -> Sequence[Effect]: ...
-
-
-def to_html(report: Report, remedies: Sequence[Remedy] = ()) -> str:
+def to_html(report: Report, remedies: Sequence[Remedy] = (), elsewhere: Sequence[Anywhere] = ()) -> str:
     """The page.
 
     Raises:
@@ -107,7 +84,9 @@ def to_html(report: Report, remedies: Sequence[Remedy] = ()) -> str:
             for r in report.remarks
             if r.certain is None or r.certain < 1
         ],
-        remedies=[_remedy(remedy, page_size) for remedy in remedies],
+        remedies=[(remedy, gains(remedy, page_size), toll(remedy)) for remedy in remedies],
+        lost=list(lost_sizes(report, remedies)) if remedies else [],
+        elsewhere=_elsewhere(elsewhere, page_size),
         data=data,
         ranges=ranges,
     )
@@ -139,19 +118,20 @@ def _between(least: int, most: int) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def _remedy(remedy: Remedy, page_size: int) -> dict[str, Any]:
-    effects = [
-        f"{size_name(e.nr_pages, page_size)}: {e.had:+,} ranges can be had, {e.free:+,} free at once"
-        for e in remedy.effects
-        if e.had or e.free
+def _elsewhere(found: Sequence[Anywhere], page_size: int) -> dict[str, Any] | None:
+    """The table of ranges at other alignments."""
+    if not found:
+        return None
+    rows = [
+        {
+            "size": size_name(one.nr_pages, page_size),
+            "release": one.release,
+            "counts": [f"{count:,}" for count in (one.side_by_side, one.aligned, one.had, one.places)],
+            "cheapest": [f"{r.start_pfn:#x} {r.cost:,}" for r in one.cheapest[:3]],
+        }
+        for one in found
     ]
-    return {
-        "title": remedy.title,
-        "command": remedy.command,
-        "risk": remedy.risk,
-        "note": remedy.note,
-        "effects": effects or ["no range is gained"],
-    }
+    return {"step": size_name(found[0].align, page_size), "rows": rows}
 
 
 def _data(report: Report) -> tuple[dict[str, Any], str]:

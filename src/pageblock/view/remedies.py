@@ -1,6 +1,6 @@
 """What would help, as the doctor prints it and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..doctor.remedies import Remedy
 from ..doctor.report import Report
 from ..doctor.sizes import size_name
 
-__all__ = ["remedies_json", "show_remedies"]
+__all__ = ["gains", "lost_sizes", "remedies_json", "show_remedies", "toll"]
 
 
 def remedies_json(remedies: Sequence[Remedy]) -> list[dict[str, Any]]:
@@ -38,31 +38,42 @@ def show_remedies(report: Report, remedies: Sequence[Remedy], console: Console) 
     for remedy in remedies:
         if not remedy.helps:
             console.print(f"  no range: {remedy.title}", highlight=False)
-    _show_lost_sizes(report, remedies, console)
+    for words in lost_sizes(report, remedies):
+        console.print(words, soft_wrap=True, highlight=False)
     console.print()
 
 
 def _yield(remedy: Remedy, page_size: int) -> str:
     """Ranges gained, what it takes, what the risk is."""
+    return f"{' · '.join(gains(remedy, page_size))}\n{toll(remedy)}"
+
+
+def gains(remedy: Remedy, page_size: int) -> list[str]:
+    """Ranges gained, a text for each size that gains any."""
     parts: list[str] = []
     for effect in remedy.effects:
         name = size_name(effect.nr_pages, page_size)
-        gains = [
+        gained = [
             f"{effect.had:+,} to be had" if effect.had else "",
             f"{effect.free:+,} free" if effect.free else "",
         ]
-        if any(gains):
-            parts.append(f"{name}: {', '.join(filter(None, gains))}")
-    moved = [
+        if any(gained):
+            parts.append(f"{name}: {', '.join(filter(None, gained))}")
+    return parts
+
+
+def toll(remedy: Remedy) -> str:
+    """What it takes, what the risk is, what the figures leave out."""
+    parts = [
         f"moves {remedy.moved:,} pages" if remedy.moved else "",
         f"drops {remedy.freed:,} pages" if remedy.freed else "",
         f"risk: {remedy.risk}",
         remedy.note,
     ]
-    return f"{' · '.join(parts)}\n{'; '.join(filter(None, moved))}"
+    return "; ".join(filter(None, parts))
 
 
-def _show_lost_sizes(report: Report, remedies: Sequence[Remedy], console: Console) -> None:
+def lost_sizes(report: Report, remedies: Sequence[Remedy]) -> Iterator[str]:
     """Sizes of which no range can be had: whether anything gives one, and what."""
     for row in report.rows:
         if row.release != report.releases[-1] or row.free or row.movable or not row.blocked:
@@ -73,9 +84,8 @@ def _show_lost_sizes(report: Report, remedies: Sequence[Remedy], console: Consol
             if any(effect.nr_pages == row.nr_pages and effect.had > 0 for effect in remedy.effects)
         ]
         name = size_name(row.nr_pages, report.page_size)
-        words = (
+        yield (
             f"Nothing gives a range of {name} here but to {helpful[0]}."
             if helpful
             else f"Nothing gives a range of {name} here."
         )
-        console.print(words, soft_wrap=True, highlight=False)
