@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pageblock.cli import main
+from pageblock.cli.doctor import recorded_machine
 
 
 @pytest.fixture
@@ -96,6 +97,14 @@ def test_a_link_stays_a_link(page: Path) -> None:
     assert doctor("--metrics", page) == 0
     assert page.is_symlink()
     assert target.read_text().startswith("# HELP")
+
+
+@pytest.mark.parametrize("option", ["--html", "--metrics"])
+def test_a_folder_whose_name_is_no_text_is_no_obstacle(page: Path, option: str) -> None:
+    folder = page.with_name(os.fsdecode(b"machine-\xff"))
+    folder.symlink_to(recorded_machine())
+    assert main(["doctor", "--from", str(folder), "--size", "1G", option, str(page)]) == 0
+    assert "machine-?" in page.read_text(encoding="utf-8")
 
 
 def test_metrics_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,7 +146,8 @@ def command(
     if html is not None:
         from ..view.html import to_html
 
-        write_whole(Path(html), to_html(report, tried, elsewhere).encode())
+        # a folder's name may hold bytes that are no text
+        write_whole(Path(html), to_html(report, tried, elsewhere).encode("utf-8", "replace"))
     if metrics is not None:
         _write_metrics(report, metrics)
     if as_json:

@@ -32,7 +32,8 @@ class _Gauges:
             "pageblock_info",
             "The machine that was judged; always 1.",
             ("kernel", "source"),
-            {(report.kernel or "", report.source): 1},
+            # a folder's name may hold bytes that are no text
+            {(report.kernel or "", report.source.encode("utf-8", "replace").decode()): 1},
         )
         if report.confidence is not None:
             yield _gauge(
