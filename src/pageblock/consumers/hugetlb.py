@@ -218,6 +218,8 @@ class HugetlbPool:
             held = [pfn for pfn in self.inflated if page.pfn <= pfn < page.pfn + self.nr_pages]
             if not held:
                 self._zone(page.pfn).prep_compound_page(page.pfn, self.order, PageClass.HUGETLB)
+                # nobody uses the pool's pages
+                self._zone(page.pfn).set_hugetlb_free(page.pfn)
                 return page
             self._give_back(page, held)
         return None
@@ -295,6 +297,16 @@ class HugetlbPool:
                 at = pfn + 1
         if page.area is not None:
             page.area.clear_bitmap(page.pfn, self.nr_pages)
+
+    def dissolve(self, pfn: int) -> bool:
+        """Take the free page at a pfn out of the pool and give it back; False: it is not the pool's (dissolve_free_huge_page)."""
+        for pages in self.free.values():
+            for page in pages:
+                if page.pfn == pfn:
+                    pages.remove(page)
+                    self._free_gigantic_page(page)
+                    return True
+        return False
 
     def _free_gigantic_page(self, page: Gigantic) -> None:
         """Give a page back: to its area, else page by page; since 6.12 as one compound page (free_gigantic_page)."""

@@ -63,7 +63,9 @@ def snapshot_zones(snapshot: Snapshot, release: str) -> list[Zone]:
         pfn = start[owner] + (nth.astype(np.uint64) << order[owner].astype(np.uint64))
         zone.load_free(pfn, order[owner], migratetype[owner])
         load_pcp(zone, start, nr_pages, mine[page_class[mine] == PageClass.PCP], info)
-        zone.set_watermarks(info.wmark_min, info.wmark_low, info.wmark_high, lowmem_reserve=0)
+        zone.set_watermarks(
+            info.wmark_min, info.wmark_low, info.wmark_high, lowmem_reserve=0, managed_pages=info.managed or None
+        )
         zones.append(zone)
     return zones
 

@@ -97,7 +97,8 @@ cdef enum:
     RULE_MOVABLE_COMPOUND = 33
     RULE_PCP_FREE_HIGH = 34
     RULE_PCP_SLICES = 35
-    NR_RULES = 36
+    RULE_OFFLINE_LIST = 36
+    NR_RULES = 37
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -205,6 +206,12 @@ cdef enum:
     # values of RULE_PCP_SLICES
     SLICES_NONE = 0
     SLICES_BATCH = 1
+    # values of RULE_OFFLINE_LIST
+    LIST_HEAD_AGAIN = 0
+    LIST_SPLITS_LAST = 1
+    LIST_BATCHES_BELOW = 2
+    LIST_BATCHES = 3
+    LIST_BATCHES_ASCENDING = 4
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32

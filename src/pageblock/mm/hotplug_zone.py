@@ -16,12 +16,14 @@ if not cython.compiled:
         ALLOC,
         CLASS_MASK,
         C_HOLE,
-        C_HWPOISON,
+        C_HUGETLB,
         C_OFFLINE,
         EBUSY,
         MEMORY_OFFLINE,
         MOVABLE,
         NONE,
+        ORDER_MASK,
+        PG_CLEAN,
         WHY_NONE,
     )
     from .zone import ptr32
@@ -116,6 +118,16 @@ class HotplugZone(LoadedZone):
         self.begin(False)
         undo_isolate_page_range(self, start, end, MOVABLE)
         self.finish()
+
+    def set_hugetlb_free(self, pfn: Any, free: Any = True) -> None:
+        """Whether a huge page lies unused in its pool (HPageFreed): offlining dissolves it instead of moving it.
+
+        Raises UsageError if no page of class HUGETLB starts there.
+        """
+        at: cython.uint = self.checked_pfn(pfn)
+        if not self.state[at] & ALLOC or self.flags[at] & CLASS_MASK != C_HUGETLB:
+            raise UsageError(f"pfn {pfn} heads no huge page: name the first page of one")
+        self.flags[at] = self.flags[at] | PG_CLEAN if free else self.flags[at] & ~PG_CLEAN
 
     def scan_movable_pages(self, start_pfn: Any, end_pfn: Any, let_go: Any = False) -> int | None:
         """First pfn of a page that can be migrated, None: there is none.
@@ -213,15 +225,28 @@ class HotplugZone(LoadedZone):
         """Pages that the allocator manages, as far as the zone was told."""
         return self.managed_pages
 
-    def has_holes(self, start_pfn: Any, end_pfn: Any) -> bool:
-        """Whether a page of the range is not online."""
+    def first_hole(self, start_pfn: Any, end_pfn: Any) -> int | None:
+        """First pfn of the range that is not online, or None."""
         start, end = self.checked_range(start_pfn, end_pfn)
-        return bool(self.frames_of_class(start, end, C_HOLE).any())
+        found = np.flatnonzero(self.frames_of_class(start, end, C_HOLE))
+        return self.base_pfn + start + int(found[0]) if len(found) else None
 
-    def nr_hwpoison(self, start_pfn: Any, end_pfn: Any) -> int:
-        """HWPoison pages of the range."""
+    def nr_holes(self, start_pfn: Any, end_pfn: Any) -> int:
+        """Pages of the range that are not online."""
         start, end = self.checked_range(start_pfn, end_pfn)
-        return int(self.frames_of_class(start, end, C_HWPOISON).sum())
+        return int(self.frames_of_class(start, end, C_HOLE).sum())
+
+    def nr_free_hugetlb(self, order: Any) -> int:
+        """Huge pages of an order that lie unused in their pool."""
+        heads = self.frames_of_class(self.zone_start, self.zone_end, C_HUGETLB)
+        frames = slice(self.zone_start, self.zone_end)
+        unused = self.flags_array[frames] & PG_CLEAN != 0
+        return int((heads & unused & (self.state_array[frames] & ORDER_MASK == integer("order", order))).sum())
+
+    @property
+    def is_zone_movable(self) -> bool:
+        """Whether it is ZONE_MOVABLE."""
+        return bool(self.zone_movable)
 
     @cython.cfunc
     def frames_of_class(self, start: int, end: int, page_class: int) -> Any:

@@ -9,20 +9,23 @@ import cython
 if not cython.compiled:
     from .constants import (
         ALLOC,
-        BATCH_TARGETS_FIRST,
         BUDDY,
         CLASS_MASK,
         C_ANON,
         C_FILE,
         C_HOLE,
         C_HUGETLB,
-        C_HWPOISON,
         C_MOVABLE_OPS,
         C_OFFLINE,
         C_PAGEVEC,
         C_THP,
         ISOLATE,
         LARGE_WHOLE,
+        LIST_BATCHES,
+        LIST_BATCHES_ASCENDING,
+        LIST_BATCHES_BELOW,
+        LIST_HEAD_AGAIN,
+        LIST_SPLITS_LAST,
         MEMORY_OFFLINE,
         MOVABLE,
         NONE,
@@ -30,8 +33,8 @@ if not cython.compiled:
         PG_CLEAN,
         PG_COMPOUND,
         PG_PINNED,
-        RULE_COMPACT_BATCH,
         RULE_FREE_LARGE,
+        RULE_OFFLINE_LIST,
         RULE_SCHEME,
         SCHEME_SINGLE_PAGEBLOCK,
         STEP_MIGRATE,
@@ -95,9 +98,14 @@ def isolate_for_offline(z: ZoneState, start: cython.uint, end: cython.uint) -> c
 @cython.nogil
 @cython.exceptval(check=False)
 def is_migratable(z: ZoneState, head: cython.uint) -> cython.bint:
-    """Whether an allocated head is on the LRU, movable by its driver or a migratable huge page; pins do not matter."""
+    """Whether an allocated head is on the LRU, movable by its driver or a huge page in use; pins do not matter.
+
+    A huge page that lies unused in its pool is not HPageMigratable.
+    """
     c: cython.uint = z.flags[head] & CLASS_MASK
-    return c == C_ANON or c == C_FILE or c == C_THP or c == C_MOVABLE_OPS or c == C_HUGETLB
+    if c == C_HUGETLB:
+        return not z.flags[head] & PG_CLEAN
+    return c == C_ANON or c == C_FILE or c == C_THP or c == C_MOVABLE_OPS
 
 
 @cython.cfunc
@@ -136,23 +144,48 @@ def scan_movable_pages(z: ZoneState, start: cython.uint, end: cython.uint, let_g
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def migrate_source(z: ZoneState, pfn: cython.uint, found: cython.p_uint) -> cython.int:
-    """Move one page of the list; 0, 1: it stays and the list goes on, -1: no target.
+def migrate_source(z: ZoneState, pfn: cython.uint) -> cython.uint:
+    """Move one page of the list; WHY_NONE, or why it stays: pinned, or no target.
 
-    ``found``: see ``do_migrate_range``. A gigantic huge page has a target only if the pool has a free one, which the
-    model does not know of (alloc_huge_page_nodemask).
+    A gigantic huge page has a target only if the pool has a free one, which the model does not know of
+    (alloc_huge_page_nodemask).
     """
     order: cython.uint = z.state[pfn] & ORDER_MASK
-    why: cython.uint = WHY_BUSY
-    if not z.flags[pfn] & PG_PINNED:
-        if order <= z.max_order and migrate_folio(z, pfn):
-            found[0] += 1 << order
-            return 0
-        why = WHY_GIGANTIC if order > z.max_order else WHY_NO_TARGET
-    found[1] += 1 << order
-    if z.refused_why == WHY_NONE:
+    if z.flags[pfn] & PG_PINNED:
+        return WHY_BUSY
+    if order > z.max_order:
+        return WHY_GIGANTIC
+    return WHY_NONE if migrate_folio(z, pfn) else WHY_NO_TARGET
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def count_source(
+    z: ZoneState, size: cython.uint, pfn: cython.uint, why: cython.uint, found: cython.p_uint
+) -> cython.bint:
+    """Count a page as moved or as staying; whether the list goes on: a page without a target ends it (-ENOMEM)."""
+    found[0 if why == WHY_NONE else 1] += size
+    if why != WHY_NONE and z.refused_why == WHY_NONE:
         refuse(z, STEP_MIGRATE, why, pfn)
-    return 1 if why == WHY_BUSY else -1
+    return why == WHY_NONE or why == WHY_BUSY
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def list_tails(z: ZoneState, head: cython.uint, sources: cython.p_uint, count: cython.uint) -> cython.uint:
+    """Split a THP and put its tails at the end of the list; the new length. Until 6.12 the last tail comes first."""
+    size: cython.uint = 1 << (z.state[head] & ORDER_MASK)
+    i: cython.uint
+    split_huge_page(z, head)
+    for i in range(1, size):
+        if z.rules[RULE_OFFLINE_LIST] == LIST_BATCHES_ASCENDING:
+            sources[count] = head + i
+        else:
+            sources[count] = head + size - i
+        count += 1
+    return count
 
 
 @cython.cfunc
@@ -187,52 +220,129 @@ def collect_sources(z: ZoneState, start: cython.uint, end: cython.uint, sources:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def migrate_in_place(z: ZoneState, sources: cython.p_uint, count: cython.uint, found: cython.p_uint) -> cython.void:
+    """migrate_pages of 5.15: one list, kept in order; the head of a split THP is tried again at once."""
+    i: cython.uint = 0
+    why: cython.uint
+    size: cython.uint
+    while i < count:
+        size = 1 << (z.state[sources[i]] & ORDER_MASK)
+        why = migrate_source(z, sources[i])
+        if why == WHY_NO_TARGET and z.flags[sources[i]] & CLASS_MASK == C_THP:
+            count = list_tails(z, sources[i], sources, count)
+            continue
+        if not count_source(z, size, sources[i], why, found):
+            return
+        i += 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def migrate_hugetlbs(z: ZoneState, sources: cython.p_uint, count: cython.uint, found: cython.p_uint) -> cython.bint:
+    """Move the huge pages of the list and take them off it; False: one has no target, and nothing else is tried."""
+    i: cython.uint
+    pfn: cython.uint
+    for i in range(count):
+        pfn = sources[i]
+        if z.flags[pfn] & CLASS_MASK == C_HUGETLB:
+            sources[i] = NONE
+            if not count_source(z, 1 << (z.state[pfn] & ORDER_MASK), pfn, migrate_source(z, pfn), found):
+                return False
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def migrate_pages_batch(
+    z: ZoneState,
+    sources: cython.p_uint,
+    start: cython.uint,
+    end: cython.uint,
+    count: cython.uint,
+    found: cython.p_uint,
+) -> cython.bint:
+    """Move entries [start, end) of the list, then what they were split into, which is put behind ``count``.
+
+    False: a page has no target and the list ends. Since 6.12 that of a split page ends the split pages only.
+    """
+    i: cython.uint
+    pfn: cython.uint
+    why: cython.uint
+    size: cython.uint
+    last: cython.uint = count
+    for i in range(start, end):
+        pfn = sources[i]
+        if pfn == NONE:
+            continue
+        size = 1 << (z.state[pfn] & ORDER_MASK)
+        why = migrate_source(z, pfn)
+        if why == WHY_NO_TARGET and z.flags[pfn] & CLASS_MASK == C_THP:
+            last = list_tails(z, pfn, sources, last)
+            sources[last] = pfn
+            last += 1
+        elif not count_source(z, size, pfn, why, found):
+            return False
+    for i in range(count, last):
+        if not count_source(z, 1, sources[i], migrate_source(z, sources[i]), found):
+            return z.rules[RULE_OFFLINE_LIST] >= LIST_BATCHES
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def batch_end(z: ZoneState, sources: cython.p_uint, start: cython.uint, count: cython.uint) -> cython.uint:
+    """Where the batch that begins at an entry ends: NR_MAX_BATCHED_MIGRATION base pages, HPAGE_PMD_NR.
+
+    6.1.192 ends it before the page that exceeds them, 6.12 behind the page that reaches them. A PMD's page is a pageblock
+    wherever there are huge pages.
+    """
+    pages: cython.uint = 0
+    size: cython.uint
+    i: cython.uint
+    if z.rules[RULE_OFFLINE_LIST] == LIST_SPLITS_LAST:
+        return count
+    for i in range(start, count):
+        size = 0 if sources[i] == NONE else 1 << (z.state[sources[i]] & ORDER_MASK)
+        pages += size
+        if z.rules[RULE_OFFLINE_LIST] == LIST_BATCHES_BELOW:
+            if pages > z.pageblock_nr_pages and i > start:
+                return i
+        elif pages >= z.pageblock_nr_pages:
+            return i + 1
+    return count
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def do_migrate_range(
     z: ZoneState, start: cython.uint, end: cython.uint, sources: cython.p_uint, found: cython.p_uint
 ) -> cython.void:
-    """Migrate all that can be of [start, end) in one list, ascending; what fails stays and is not reported (5.15 to 6.19).
+    """Migrate all that can be of [start, end) as one list, ascending; what fails stays and is not reported (5.15 to 6.19).
 
-    Clean pages move too: nothing is dropped. Without a target a THP is split and its base pages go to the end of the list,
-    tails from the last to the first, then the head (6.1); a base page without one ends the list. Since 6.3 huge pages move
-    before all others (migrate_pages). ``found``: base pages moved, base pages that stayed although tried; the first of
-    them is left in ``z.refused_pfn`` with its reason.
+    Clean pages move too: nothing is dropped. Without a target a THP is split and its base pages are tried; a base page
+    without one ends the list. Rule "offline list": what moves when. ``found``: base pages moved, base pages
+    that stayed although tried; the first of them is left in ``z.refused_pfn`` with its reason.
     """
     count: cython.uint = collect_sources(z, start, end, sources)
-    hugetlb_first: cython.bint = z.rules[RULE_COMPACT_BATCH] == BATCH_TARGETS_FIRST
-    listed: cython.uint = count
-    i: cython.uint
-    j: cython.uint
-    turn: cython.uint
-    pfn: cython.uint
-    order: cython.uint
-    rc: cython.int
+    at: cython.uint = 0
+    stop: cython.uint
     refuse(z, STEP_MIGRATE, WHY_NONE, end)
     found[0] = 0
     found[1] = 0
-    for turn in range(2 if hugetlb_first else 1):
-        for i in range(listed):
-            pfn = sources[i]
-            if pfn == NONE:
-                continue
-            if hugetlb_first and (z.flags[pfn] & CLASS_MASK == C_HUGETLB) != (turn == 0):
-                continue
-            sources[i] = NONE
-            order = z.state[pfn] & ORDER_MASK
-            rc = migrate_source(z, pfn, found)
-            if rc >= 0:
-                continue
-            if z.flags[pfn] & CLASS_MASK != C_THP:
-                return
-            # not failed yet: its base pages follow
-            found[1] -= 1 << order
-            refuse(z, STEP_MIGRATE, WHY_NONE, end)
-            split_huge_page(z, pfn)
-            for j in range(1 << order):
-                sources[count] = pfn + (1 << order) - 1 - j
-                count += 1
-    for i in range(listed, count):
-        if migrate_source(z, sources[i], found) < 0:
+    if z.rules[RULE_OFFLINE_LIST] == LIST_HEAD_AGAIN:
+        migrate_in_place(z, sources, count, found)
+        return
+    if z.rules[RULE_OFFLINE_LIST] >= LIST_BATCHES_BELOW and not migrate_hugetlbs(z, sources, count, found):
+        return
+    while at < count:
+        stop = batch_end(z, sources, at, count)
+        if not migrate_pages_batch(z, sources, at, stop, count, found):
             return
+        at = stop
 
 
 @cython.cfunc
@@ -298,6 +408,8 @@ def move_pfn_range_to_zone(z: ZoneState, start: cython.uint, end: cython.uint) -
     pfn = start
     while pfn < end:
         set_pageblock_migratetype(z, pfn, ISOLATE)
+        # init_pageblock_migratetype (6.17): whatever the pageblock was before it went offline is forgotten
+        z.type_beneath[pfn >> z.pageblock_order] = MOVABLE
         z.nr_isolate_pageblock += 1
         pfn += z.pageblock_nr_pages
 

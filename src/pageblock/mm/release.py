@@ -371,6 +371,21 @@ RULES: tuple[Rule, ...] = (
         },
         "mm/page_alloc.c free_frozen_page_commit (6.12.117, 6.19.9)",
     ),
+    Rule(
+        k.RULE_OFFLINE_LIST,
+        "offline list",
+        "In which order does memory offlining move what it found, and when the base pages of huge pages without a target?",
+        {
+            k.LIST_HEAD_AGAIN: "ascending; a split page's head at once, its tails at the end of the list, the last first",
+            k.LIST_SPLITS_LAST: "ascending; split pages after the list: tails, the last first, then the head",
+            k.LIST_BATCHES_BELOW: "hugetlb first; the rest in batches of at most a huge page's size, what it splits after each",
+            k.LIST_BATCHES: "the same, but a batch ends with the page that reaches that size, and a split page without a target "
+            "ends its batch only",
+            k.LIST_BATCHES_ASCENDING: "the same, but split pages ascend: tails, then the head",
+        },
+        "mm/migrate.c migrate_pages, migrate_pages_batch, try_split_folio, mm/huge_memory.c __split_huge_page "
+        "(5.15.16, 6.1.192, 6.12.117), __folio_split (6.19.9)",
+    ),
 )
 
 
@@ -510,6 +525,7 @@ _LEGACY = {
     k.RULE_MOVABLE_COMPOUND: k.COMPOUND_PASSES,
     k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_BATCH,
     k.RULE_PCP_SLICES: k.SLICES_NONE,
+    k.RULE_OFFLINE_LIST: k.LIST_HEAD_AGAIN,
 }
 
 _PAGEBLOCK_ALIGNED = {
@@ -538,6 +554,7 @@ _MERGED = {
     k.RULE_PCP_FACTOR_CAP: k.FACTOR_CAPPED,
     k.RULE_ATOMIC_LAST: k.ATOMIC_TRIES_RESERVE,
     k.RULE_CONTIG_HUGETLB: k.CONTIG_SKIPS_HUGETLB,
+    k.RULE_OFFLINE_LIST: k.LIST_BATCHES_BELOW,
 }
 
 _VANILLA = {
@@ -546,6 +563,7 @@ _VANILLA = {
     k.RULE_PCP_FACTOR_CAP: k.FACTOR_UNBOUNDED,
     k.RULE_ATOMIC_LAST: k.ATOMIC_GIVES_UP,
     k.RULE_CONTIG_HUGETLB: k.CONTIG_TRIES_HUGETLB,
+    k.RULE_OFFLINE_LIST: k.LIST_SPLITS_LAST,
 }
 
 _HYGIENE = {
@@ -563,6 +581,7 @@ _HYGIENE = {
     k.RULE_COMPACT_ORDERS: k.ORDERS_WHOLE,
     k.RULE_COMPACT_BATCH: k.BATCH_TARGETS_FIRST,
     k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_FOUND,
+    k.RULE_OFFLINE_LIST: k.LIST_BATCHES,
 }
 
 _ISOLATE_BIT = {
@@ -572,6 +591,7 @@ _ISOLATE_BIT = {
     k.RULE_MOVABLE_COMPOUND: k.COMPOUND_REFUSES,
     k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_HALF_MARK,
     k.RULE_PCP_SLICES: k.SLICES_BATCH,
+    k.RULE_OFFLINE_LIST: k.LIST_BATCHES_ASCENDING,
 }
 
 RELEASES: dict[str, Release] = {

@@ -50,7 +50,7 @@ class PageFlag(IntFlag):
 
     PINNED = 0x10  #: references beyond the mappings: isolation passes, migration does not
     COMPOUND = 0x20  #: head of a compound page
-    CLEAN = 0x40  #: clean, evictable file page: dropped instead of migrated
+    CLEAN = 0x40  #: clean, evictable file page: dropped instead of migrated; of a huge page: it lies unused in its pool
 
 
 #: Classes that has_unmovable_pages() lets pass for an alloc_contig_range() request.
