@@ -70,8 +70,9 @@ class FakeZone:
     def load_pcp(self, pindex: int, pfns: list[int]) -> None:
         self.calls.setdefault("pcp", {})[pindex] = pfns
 
-    def set_watermarks(self, *marks: int, lowmem_reserve: int) -> None:
+    def set_watermarks(self, *marks: int, lowmem_reserve: int, managed_pages: int | None) -> None:
         self.calls["marks"] = (*marks, lowmem_reserve)
+        self.calls["managed"] = managed_pages
 
 
 @pytest.fixture

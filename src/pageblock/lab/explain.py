@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from ..consumers import Step
 from ..consumers.cma import CmaAnswer, CmaArea
 from ..consumers.hugetlb import HugetlbPool
+from ..consumers.memory_hotplug import Offlined
+from ..consumers.virtio_mem import VirtioMem
 
-__all__ = ["explain_cma", "explain_gigantic"]
+__all__ = ["explain_cma", "explain_gigantic", "explain_offline", "explain_unplug"]
 
 
 def _many(n: int, one: str) -> str:
@@ -79,3 +81,48 @@ def explain_cma(areas: Sequence[CmaArea], answers: Sequence[CmaAnswer], page_siz
         f"-{end.errno}: {end.reason}; {used:,} of {count:,} pages in use, longest clear run {chunk / (1 << 20):,.4g} MiB; "
         f"{cost}{retried}"
     )
+
+
+def explain_offline(answers: Sequence[Offlined], names: Sequence[str]) -> str:
+    """What each block that stayed came to, or what all cost."""
+    moved = sum(answer.moved for answer in answers)
+    dissolved = sum(len(answer.dissolved) for answer in answers)
+    cost = f"{_many(moved, 'page')} moved" + (f", {_many(dissolved, 'huge page')} dissolved" if dissolved else "")
+    stayed = [(name, answer) for name, answer in zip(names, answers, strict=True) if answer.errno]
+    if not stayed:
+        return f"each was isolated, emptied and taken out: {cost}"
+    groups: dict[str, list[tuple[str, Offlined]]] = {}
+    for name, answer in stayed:
+        # what a page in an endless loop is called differs, why it stays does not
+        rule = f"would loop for ever: {answer.rule.rpartition('because ')[2]}" if answer.for_ever else answer.rule
+        groups.setdefault(": ".join(filter(None, (answer.reason, rule))), []).append((name, answer))
+    parts = []
+    for words, found in groups.items():
+        name, first = found[0]
+        where = f" at pfn {first.pfn:#x}" if first.pfn is not None else ""
+        parts.append(f"{words} (-{first.errno}, {_many(len(found), 'block')}, first {name}{where})")
+    return f"{'; '.join(parts)}; {cost}"
+
+
+def explain_unplug(driver: VirtioMem, asked: int, got: int) -> str:
+    """Mode and step of the device, what was unplugged in how many blocks, and what refused."""
+    step = driver.step_size
+    mode = f"{'sub-blocks' if driver.sub_block_mode else 'big blocks'} of {step >> 20:,} MiB"
+    if asked < step:
+        return f"{mode}: less than one is asked for, and nothing is done"
+    busy = [step for step in driver.steps if step.function == "virtio_mem_fake_offline" and step.errno]
+    removed = sum(step.function == "remove_memory" for step in driver.steps)
+    moved, dropped = (sum(getattr(step, what) for step in driver.steps) for what in ("moved", "dropped"))
+    cost = f"{_many(moved, 'page')} moved, {dropped:,} dropped"
+    parts = [
+        mode,
+        f"{_many(got // step, 'block')} unplugged"
+        if not driver.sub_block_mode
+        else f"{got // step:,} of them unplugged",
+    ]
+    parts.append(f"{_many(removed, 'memory range')} taken offline and removed")
+    if got < asked and got // step == asked // step:
+        parts.append(f"{asked % step >> 10:,} KiB are less than one")
+    if busy:
+        parts.append(f"refused: {_reasons(busy)}")
+    return "; ".join((*parts, cost))

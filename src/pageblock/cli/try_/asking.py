@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from ...consumers.dma import early_cma
 from ...doctor.kernel import nearest_release
+from ...errors import InputError
 from ...lab.trial import TRIED_RELEASES, Question, try_releases
 from ...machine import Snapshot, read_machine
 from ...view.progress import page_progress
@@ -15,7 +17,10 @@ from ...view.terminal import stdout
 from ...view.trial import show, to_json
 from ..doctor import recorded_machine
 
-__all__ = ["answer", "machine_options", "read"]
+__all__ = ["MOST", "answer", "block_size_option", "machine_options", "read", "whole_pages"]
+
+#: Bytes that 52 bits of physical address reach.
+MOST = 1 << 52
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +46,15 @@ def machine_options(command: Command) -> Command:
     return command
 
 
+def block_size_option(command: Command) -> Command:
+    """--block-size, of memory blocks."""
+    return click.option(
+        "--block-size",
+        metavar="SIZE",
+        help="Of a memory block. [default: what this kernel says; of a recorded machine what x86-64 would choose]",
+    )(command)
+
+
 def read(source: str | None, recorded: bool) -> Snapshot:
     """The machine that the options name."""
     if source is not None and recorded:
@@ -63,3 +77,15 @@ def answer(
     else:
         show(tried, stdout())
     return 0 if tried.answer.had else 1
+
+
+def whole_pages(option: str, text: str, snapshot: Snapshot) -> int:
+    """Whole pages of a size with a suffix."""
+    wanted = early_cma(text)
+    if wanted.rest or wanted.base or not text[:1].isdigit() or "@" in text:
+        raise InputError(f"{option} {text[:80]!r} is not a size: write for example 64K, 2M or 1G")
+    if wanted.size > MOST or wanted.size < snapshot.page_size or wanted.size % snapshot.page_size:
+        raise InputError(
+            f"{option} {text[:80]}: give a multiple of the page of {snapshot.page_size} bytes, at most {MOST >> 40}T"
+        )
+    return wanted.size // snapshot.page_size

@@ -12,12 +12,9 @@ from ...lab.explain import explain_cma
 from ...machine import Snapshot
 from ...mm.memory import Memory
 from ...mm.types import Migratetype
-from .asking import answer, machine_options, read
+from .asking import MOST, answer, machine_options, read, whole_pages
 
 __all__ = ["command"]
-
-#: Bytes that 52 bits of physical address reach.
-_MOST = 1 << 52
 
 
 @click.command(name="cma")
@@ -49,7 +46,7 @@ def command(
 ) -> None:
     """Allocations from a CMA area: which place of the bitmap, what was moved, what refused."""
     snapshot = read(source, recorded)
-    pages = _pages("--alloc", size, snapshot)
+    pages = whole_pages("--alloc", size, snapshot)
     wanted = _area(area, snapshot) if area is not None else None
     order = min(get_order(pages * snapshot.page_size, snapshot.page_size), CMA_ALIGNMENT) if align is None else align
     has_cma = any(
@@ -126,8 +123,8 @@ def _area(text: str, snapshot: Snapshot) -> CmaParameter:
     wanted = early_cma(text)
     if wanted.rest or not text[:1].isdigit() or not wanted.size or "@-" in text or text.endswith(("@", "-")):
         raise InputError(f"--area {text[:80]!r} is no size[@base[-limit]]: write for example 256M, 64M@2G or 64M@0-4G")
-    if max(wanted.size, wanted.base, wanted.limit) > _MOST:
-        raise InputError(f"--area {text[:80]!r} is more than any machine has: choose at most {_MOST >> 40}T")
+    if max(wanted.size, wanted.base, wanted.limit) > MOST:
+        raise InputError(f"--area {text[:80]!r} is more than any machine has: choose at most {MOST >> 40}T")
     block = snapshot.page_size << snapshot.pageblock_order
     for what, value in (("size", wanted.size), ("base", wanted.base)):
         if value % block:
@@ -139,15 +136,3 @@ def _area(text: str, snapshot: Snapshot) -> CmaParameter:
     if wanted.size > present:
         raise InputError(f"--area {text}: the machine has {present >> 20:,} MiB of memory in all: choose less")
     return wanted
-
-
-def _pages(option: str, text: str, snapshot: Snapshot) -> int:
-    """Whole pages of a size with a suffix."""
-    wanted = early_cma(text)
-    if wanted.rest or wanted.base or not text[:1].isdigit() or "@" in text:
-        raise InputError(f"{option} {text[:80]!r} is not a size: write for example 64K, 2M or 1G")
-    if wanted.size > _MOST or wanted.size < snapshot.page_size or wanted.size % snapshot.page_size:
-        raise InputError(
-            f"{option} {text[:80]}: give a multiple of the page of {snapshot.page_size} bytes, at most {_MOST >> 40}T"
-        )
-    return wanted.size // snapshot.page_size
