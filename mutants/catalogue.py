@@ -4,6 +4,7 @@ from .mutation import Mutation
 from .rules_buddy import BUDDY
 from .rules_compaction import COMPACTION
 from .rules_fallback import FALLBACK
+from .rules_hotplug import HOTPLUG
 from .rules_isolation import CONTIG, ISOLATION, MIGRATION
 from .rules_percpu import PERCPU
 from .rules_release import CHOICES
@@ -20,5 +21,6 @@ MUTATIONS: tuple[Mutation, ...] = (
     *MIGRATION,
     *CONTIG,
     *COMPACTION,
+    *HOTPLUG,
     *CHOICES,
 )

@@ -65,4 +65,14 @@ CHOICES = (
         "6.12", "PCP_TYPE", "TYPE_CURRENT", "TYPE_SAMPLED", "pages leave the per-cpu lists under their pageblock's type"
     ),
     choice("6.12", "BULK_COUNT", "COUNT_EACH", "COUNT_AT_END", "the counters sink within a refill"),
+    choice(
+        "5.15", "OFFLINE_LIST", "LIST_HEAD_AGAIN", "LIST_SPLITS_LAST", "offlining tries a split page's head at once"
+    ),
+    choice(
+        "6.1", "OFFLINE_LIST", "LIST_BATCHES_BELOW", "LIST_SPLITS_LAST", "offlining moves huge pages first, in batches"
+    ),
+    choice(
+        "6.12", "OFFLINE_LIST", "LIST_BATCHES", "LIST_BATCHES_BELOW", "a batch ends with the page that reaches its size"
+    ),
+    choice("6.1-vanilla", "OFFLINE_LIST", "LIST_SPLITS_LAST", "LIST_HEAD_AGAIN", "split pages move after the list"),
 )
