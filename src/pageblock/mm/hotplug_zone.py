@@ -153,7 +153,8 @@ class HotplugZone(LoadedZone):
     def do_migrate_range(self, start_pfn: Any, end_pfn: Any) -> MigratedRange:
         """Migrate all of a range that can be, as one list; what failed stays."""
         start, end = self.checked_range(start_pfn, end_pfn)
-        sources = np.empty(end - start + 1, np.uint32)
+        # each page once, and once more if a huge page is split into it
+        sources = np.empty(2 * (end - start) + 1, np.uint32)
         found = np.zeros(2, np.uint32)
         self.begin(False)
         do_migrate_range(self, start, end, ptr32(sources), ptr32(found))

@@ -192,7 +192,7 @@ def list_tails(z: ZoneState, head: cython.uint, sources: cython.p_uint, count: c
 @cython.nogil
 @cython.exceptval(check=False)
 def collect_sources(z: ZoneState, start: cython.uint, end: cython.uint, sources: cython.p_uint) -> cython.uint:
-    """List the migratable pages of [start, end), ascending; how many. ``sources`` has room for one entry a page and one."""
+    """List the migratable pages of [start, end), ascending; how many. ``sources`` has room for two entries a page."""
     pfn: cython.uint = start
     count: cython.uint = 0
     head: cython.uint
