@@ -14,8 +14,8 @@ from pageblock import Migratetype, PageClass, PageFlag, RangeError, UsageError, 
 from pageblock.consumers.hugetlb import HugetlbPool
 from pageblock.consumers.memory_hotplug import MemoryHotplug, MemoryNotifier, Offlined, Range, memory_block_size
 from pageblock.lab.blocks import find_blocks
-from pageblock.lab.trial import load_memory
 from pageblock.machine import read_machine
+from pageblock.machine.zones import snapshot_memory
 from pageblock.mm.errors import OutOfMemoryError
 from pageblock.mm.memory import Member, Memory
 
@@ -527,7 +527,7 @@ def test_every_block_of_a_machine(shared: Path, machine: str, release: str) -> N
     snapshot = read_machine(shared / "machines" / machine)
     assert snapshot.runs is not None
     blocks = find_blocks(snapshot, None)
-    memory = load_memory(snapshot, release)
+    memory = snapshot_memory(snapshot, release)
     heal(memory)
     hotplug = blocks.hotplug(memory)
     start, nr, kind = (snapshot.runs[name].to_numpy().astype(np.int64) for name in ("start_pfn", "nr_pages", "class"))

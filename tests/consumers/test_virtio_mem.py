@@ -22,8 +22,8 @@ from pageblock.consumers.virtio_mem import (
     subblock_size,
 )
 from pageblock.lab.blocks import find_blocks, place_device
-from pageblock.lab.trial import load_memory
 from pageblock.machine import read_machine
+from pageblock.machine.zones import snapshot_memory
 from pageblock.mm.geometry import Geometry
 from pageblock.mm.memory import Member, Memory
 
@@ -522,7 +522,7 @@ def test_random_requests(release: str, seed: int) -> None:
 def test_sub_blocks_of_a_machine(shared: Path, machine: str, release: str) -> None:
     """Isolation refuses a sub-block just if CMA, or a page of a class that it refuses, lies in it; the end is no room or busy."""
     snapshot = read_machine(shared / "machines" / machine)
-    memory = load_memory(snapshot, release)
+    memory = snapshot_memory(snapshot, release)
     heal(memory)
     driver = place_device(find_blocks(snapshot, None), memory, 2 * MIB)
     owned = driver.plugged_size
