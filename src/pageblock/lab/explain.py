@@ -120,7 +120,8 @@ def explain_unplug(driver: VirtioMem, asked: int, got: int) -> str:
         if not driver.sub_block_mode
         else f"{got // step:,} of them unplugged",
     ]
-    parts.append(f"{_many(removed, 'memory range')} taken offline and removed")
+    if removed:
+        parts.append(f"{_many(removed, 'memory range')} taken offline and removed")
     if got < asked and got // step == asked // step:
         parts.append(f"{asked % step >> 10:,} KiB are less than one")
     if busy:
