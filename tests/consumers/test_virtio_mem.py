@@ -12,15 +12,8 @@ import pytest
 
 from pageblock import Migratetype, PageClass, UsageError, Zone
 from pageblock.consumers.memory_hotplug import MemoryHotplug, MemoryNotifier, Range
-from pageblock.consumers.virtio_mem import (
-    FAKE_OFFLINE_TRIES,
-    OFFLINE_THRESHOLD,
-    BigBlock,
-    MemoryBlock,
-    VirtioMem,
-    VirtioMemDevice,
-    subblock_size,
-)
+from pageblock.consumers.virtio_mem import FAKE_OFFLINE_TRIES, OFFLINE_THRESHOLD, VirtioMem
+from pageblock.consumers.virtio_mem_device import BigBlock, MemoryBlock, VirtioMemDevice, subblock_size
 from pageblock.lab.blocks import find_blocks, place_device
 from pageblock.machine import read_machine
 from pageblock.machine.zones import snapshot_memory

@@ -6,19 +6,16 @@ It grants each request at once, its usable region is the whole region, and nobod
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 
 from ..mm import Zone
-from ..mm import constants as k
-from ..mm import release as find_release
 from ..mm.errors import ContigRefused, UsageError
 from ..mm.types import PageClass
 from .kernel import kernel_version
 from .memory_hotplug import MemoryHotplug, MemoryNotifier, Range
 from .trial import Step, given, refused
+from .virtio_mem_device import PLUG_ORDER, UNPLUG_ORDER, BigBlock, MemoryBlock, VirtioMemDevice, subblock_size
 
-__all__ = ["BigBlock", "MemoryBlock", "VirtioMem", "VirtioMemDevice", "subblock_size"]
+__all__ = ["VirtioMem"]
 
 EAGAIN, ENOMEM, EBUSY, EINVAL, ENOSPC = 11, 12, 16, 22, 28
 
@@ -29,64 +26,7 @@ OFFLINE_THRESHOLD = 1 << 30
 FAKE_OFFLINE_TRIES = 5
 
 
-class MemoryBlock(IntEnum):
-    """State of a memory block in sub-block mode (enum virtio_mem_sbm_mb_state)."""
-
-    UNUSED = 0
-    PLUGGED = 1
-    OFFLINE = 2
-    OFFLINE_PARTIAL = 3
-    KERNEL = 4
-    KERNEL_PARTIAL = 5
-    MOVABLE = 6
-    MOVABLE_PARTIAL = 7
-
-
-class BigBlock(IntEnum):
-    """State of a big block (enum virtio_mem_bbm_bb_state)."""
-
-    UNUSED = 0
-    PLUGGED = 1
-    ADDED = 2
-    FAKE_OFFLINE = 3
-
-
-#: States whose memory blocks are plugged from and unplugged from, in this order (virtio_mem_sbm_plug_request, _unplug_request).
-PLUG_ORDER = (MemoryBlock.KERNEL_PARTIAL, MemoryBlock.MOVABLE_PARTIAL, MemoryBlock.OFFLINE_PARTIAL)
-UNPLUG_ORDER = (
-    MemoryBlock.OFFLINE_PARTIAL,
-    MemoryBlock.OFFLINE,
-    MemoryBlock.MOVABLE_PARTIAL,
-    MemoryBlock.KERNEL_PARTIAL,
-    MemoryBlock.MOVABLE,
-    MemoryBlock.KERNEL,
-)
-
 _ONLINE = (MemoryBlock.KERNEL, MemoryBlock.KERNEL_PARTIAL, MemoryBlock.MOVABLE, MemoryBlock.MOVABLE_PARTIAL)
-
-
-@dataclass(frozen=True, slots=True)
-class VirtioMemDevice:
-    """What the device says of itself, and the driver's module parameters; bytes.
-
-    ``addr``, ``region_size``: where its memory may lie. ``device_block_size``: what it plugs at least.
-    """
-
-    addr: int
-    region_size: int
-    device_block_size: int
-    force_bbm: bool = False
-    bbm_block_size: int = 0
-    unplug_online: bool = True
-
-
-def subblock_size(release: str, zone: Zone, device_block_size: int) -> int:
-    """Smallest size that is plugged and unplugged in sub-block mode, bytes (rule "virtio-mem subblock")."""
-    geometry = zone.geometry
-    order = geometry.pageblock_order
-    if find_release(release).rules[k.RULE_VIRTIO_SUBBLOCK] == k.ALIGN_MAX_ORDER:
-        order = max(order, geometry.max_order)
-    return max(device_block_size, geometry.page_size << order)
 
 
 class VirtioMem(MemoryNotifier):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from ..consumers.memory_hotplug import SECTION_SIZE, MemoryHotplug, memory_block_size
-from ..consumers.virtio_mem import VirtioMem, VirtioMemDevice
+from ..consumers.virtio_mem import VirtioMem
+from ..consumers.virtio_mem_device import VirtioMemDevice
 from ..doctor.sizes import size_name
 from ..errors import InputError
 from ..machine import Snapshot
