@@ -21,6 +21,7 @@ def test_a_block_that_goes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "do_migrate_range" in out
 
 
+@pytest.mark.slow
 def test_blocks_that_do_not_all_go(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "try", "offline", "--recorded", "--block", "32-35")
     assert (code, err) == (1, "")
@@ -28,6 +29,7 @@ def test_blocks_that_do_not_all_go(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Release by release" in out
 
 
+@pytest.mark.slow
 def test_json_is_the_whole_answer(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["--block", "22-35", "--release", "5.15", "--release", "6.12", "--json"]
     # blocks 23 to 31 are the hole below 4 GiB
@@ -46,6 +48,7 @@ def test_json_is_the_whole_answer(shared: Path, capsys: pytest.CaptureFixture[st
     )
 
 
+@pytest.mark.slow
 def test_larger_blocks(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(
         capsys, "try", "offline", "--recorded", "--block", "17", "--block-size", "256M", "--release", "6.1"
@@ -55,6 +58,7 @@ def test_larger_blocks(capsys: pytest.CaptureFixture[str]) -> None:
     assert "memory17 of 256 MiB offline" in out
 
 
+@pytest.mark.slow
 def test_a_machine_with_cma(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """zynq: reserved pages in the first block, CMA in the second, whichever page isolation meets first."""
     zynq = str(shared / "machines" / "zynq-256M-kpageflags")

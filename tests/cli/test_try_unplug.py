@@ -8,6 +8,7 @@ import pytest
 from .test_doctor import run
 
 
+@pytest.mark.slow
 def test_the_recorded_machine_gives_some(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(
         capsys, "try", "unplug", "--recorded", "--size", "64M", "--release", "6.1", "--release", "5.15"
@@ -21,6 +22,7 @@ def test_the_recorded_machine_gives_some(capsys: pytest.CaptureFixture[str]) -> 
     assert "VIRTIO_MEM_REQ_UNPLUG" in out
 
 
+@pytest.mark.slow
 def test_the_smallest_step_before_and_after_the_series(capsys: pytest.CaptureFixture[str]) -> None:
     """2 MiB: nothing under the old rule, and not more with 6 MiB than with 4."""
     args = ["--release", "5.15", "--release", "seed", "--release", "6.1", "--json"]
@@ -34,6 +36,7 @@ def test_the_smallest_step_before_and_after_the_series(capsys: pytest.CaptureFix
     assert "2,048 KiB are less than one" in trials[0]["explanation"]
 
 
+@pytest.mark.slow
 def test_big_blocks(capsys: pytest.CaptureFixture[str]) -> None:
     args = ["--size", "256M", "--device-block", "256M", "--release", "6.1", "--json"]
     code, out, _ = run(capsys, "try", "unplug", "--recorded", *args)
@@ -47,6 +50,7 @@ def test_big_blocks(capsys: pytest.CaptureFixture[str]) -> None:
     assert trial["counters"]["UNUSED"] >= 1
 
 
+@pytest.mark.slow
 def test_ranges_are_what_the_device_took_back(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "try", "unplug", "--recorded", "--size", "300M", "--release", "6.12", "--json")
     trial = json.loads(out)["trials"][0]

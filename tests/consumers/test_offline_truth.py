@@ -28,6 +28,7 @@ def kernel_answers(folder: Path) -> dict[int, tuple[int, str, int | None]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["6.1", "6.12"])
 def test_every_block_of_a_guest(release: str) -> None:
     """Errno, reason and the page in the way, from /proc alone."""

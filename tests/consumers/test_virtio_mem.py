@@ -510,6 +510,7 @@ def test_random_requests(release: str, seed: int) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["5.15", "seed", "6.1", "6.12", "6.19"])
 @pytest.mark.parametrize("machine", ["guest-6.1.192", "zynq-256M-kpageflags"])
 def test_sub_blocks_of_a_machine(shared: Path, machine: str, release: str) -> None:
