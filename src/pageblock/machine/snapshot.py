@@ -29,7 +29,7 @@ from .procfs import (
     parse_zoneinfo,
 )
 from .runs import PageRuns, clip, concat
-from .source import Source, WordReader, open_source
+from .source import Source, WordReader, is_snapshot_file, open_source
 from .zerowords import ram_pages
 
 __all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo", "read_machine"]
@@ -129,14 +129,17 @@ class Snapshot:
 
 
 def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | None = None) -> Snapshot:
-    """Read live /proc (None) or a folder of recorded files, each plain or as NAME.zst.
+    """Read live /proc (None), a folder of recorded files, each plain or as NAME.zst, or a file of ``pageblock capture``.
 
     ``progress(done, total)`` is called with pages while kpageflags is read. Whatever is missing is
     survived, listed and remarked on. Raises InputError for a path that is no such folder and for a
     file that is there but cut off, corrupt, malformed or contradicts another.
     """
-    began = time.perf_counter()
-    return Reader(open_source(path)).read(progress, began)
+    if path is not None and is_snapshot_file(path):
+        from .snapshot_file import read_snapshot
+
+        return read_snapshot(path).snapshot
+    return Reader(open_source(path)).read(progress)
 
 
 class Reader:
@@ -165,7 +168,8 @@ class Reader:
         self.note(name, reader is not None)
         return reader
 
-    def read(self, progress: Callable[[int, int], None] | None, began: float) -> Snapshot:
+    def read(self, progress: Callable[[int, int], None] | None) -> Snapshot:
+        began = time.perf_counter()
         kernel = self.parsed("version", lambda text, _: parse_kernel_version(text))
         buddy = self.parsed("buddyinfo", parse_buddyinfo) or ()
         types = self.parsed("pagetypeinfo", parse_pagetypeinfo)

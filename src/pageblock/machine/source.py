@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pageblock.errors import InputError
 
-__all__ = ["Folder", "LiveProc", "Source", "WordReader", "open_source"]
+__all__ = ["Folder", "LiveProc", "Source", "WordReader", "is_snapshot_file", "open_source"]
 
 #: Files that make a folder a machine.
 KNOWN_FILES = (
@@ -333,5 +333,16 @@ def is_procfs(folder: Path) -> bool:
     """Whether a folder is the running kernel's /proc: its files have no size, and ``self`` leads to this process."""
     try:
         return (folder / "self").is_symlink() and (folder / "zoneinfo").stat().st_size == 0
+    except (OSError, ValueError):
+        return False
+
+
+def is_snapshot_file(path: Path) -> bool:
+    """Whether a path is a regular file that begins as Parquet does; what cannot be read is no such file."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
     except (OSError, ValueError):
         return False

@@ -34,7 +34,7 @@ def machine_options(command: Command) -> Command:
         ),
         click.option("--recorded", is_flag=True, help="Use the recorded machine that the package ships."),
         click.option(
-            "--from", "source", metavar="PATH", help="Folder of recorded /proc files; without it, this machine."
+            "--from", "source", metavar="PATH", help="A recorded machine; without it, this machine."
         ),
     ):
         command = option(command)
