@@ -12,6 +12,7 @@ from ..machine import Remark, Snapshot, ZoneInfo
 from ..machine.zones import snapshot_zones
 from ..mm import constants as k
 from ..mm import release as find_release
+from .counts import Bound, bound
 from .kernel import rules_remark
 from .sizes import default_sizes, size_name
 from .survey import ZoneSurvey
@@ -89,15 +90,6 @@ class Row:
     cheapest: tuple[CheapRange, ...]
     blockers: tuple[Blocker, ...]
     zones: tuple[Verdicts, ...]
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What can be said of a size without kpageflags: free ranges at least, and at most by the free pages."""
-
-    nr_pages: int
-    free_at_least: int
-    free_at_most: int
 
 
 @dataclass(frozen=True)
@@ -377,19 +369,6 @@ def example_pfn(survey: ZoneSurvey, v: Verdicts, bit: int, index: int) -> int:
             return found
     known = int(v.blocker_at[index])
     return start if known == k.NONE else v.origin + known
-
-
-def bound(snapshot: Snapshot, chosen: Sequence[int], nr_pages: int) -> Bound:
-    """Free ranges of a size as far as buddyinfo tells: blocks of that order or more; above max order, none is sure."""
-    order = nr_pages.bit_length() - 1
-    # below pageblock order free buddies always merge; from there up two of them may stand side by side
-    smallest = min(order, snapshot.pageblock_order)
-    least = most = 0
-    for i in chosen:
-        counts = snapshot.zones[i].buddy_counts
-        least += sum(count << (o - order) for o, count in enumerate(counts) if o >= order)
-        most += sum(count << o for o, count in enumerate(counts) if o >= smallest) // nr_pages
-    return Bound(nr_pages, least, most)
 
 
 def draw_map(survey: ZoneSurvey, release: str) -> ZoneMap:

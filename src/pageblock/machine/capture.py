@@ -5,6 +5,7 @@ one's own allocations are over by then), and how far the two differ is recorded:
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pageblock.errors import InputError
+
 from .infer import Remark
 from .procfs import parse_kernel_version, parse_vmstat
 from .runs import pieces
 from .snapshot import Reader, Snapshot, ZoneInfo
 from .snapshot_file import SnapshotFile, read_snapshot
-from .source import Source, WordReader, is_snapshot_file, open_source
+from .source import Source
+from .sources import is_snapshot_file, open_source
+from .words import WordReader
 
 __all__ = ["COMPANIONS", "Change", "capture_machine", "differences", "redacted"]
 
@@ -73,6 +78,8 @@ class Tape(Source):
         self.source = source
         self.name = source.name
         self.live = source.live
+        self.kind = source.kind
+        self.patient = source.patient
         self.texts: dict[str, str] = {}
 
     def text(self, name: str) -> tuple[str, str] | None:
@@ -82,8 +89,16 @@ class Tape(Source):
             self.texts[name] = found[0]
         return found
 
+    def keep(self, name: str) -> None:
+        """Read a text that no answer needs, where it can be read."""
+        with suppress(InputError):
+            self.text(name)
+
     def words(self, name: str) -> WordReader | None:
         return self.source.words(name)
+
+    def path(self, name: str) -> tuple[Path, str] | None:
+        return self.source.path(name)
 
 
 def capture_machine(
@@ -99,11 +114,11 @@ def capture_machine(
     taken = now or datetime.now(UTC)
     readings: list[tuple[Snapshot, dict[str, str]]] = []
     while True:
-        source = open_source(path)
-        tape = Tape(source)
-        snapshot = Reader(tape).read(progress(len(readings) + 1) if progress else None)
-        for name in COMPANIONS:
-            tape.text(name)
+        with closing(open_source(path)) as source:
+            tape = Tape(source)
+            snapshot = Reader(tape).read(progress(len(readings) + 1) if progress else None)
+            for name in COMPANIONS:
+                tape.keep(name)
         readings.append((snapshot, {name: tape.texts[name] for name in COMPANIONS if name in tape.texts}))
         if len(readings) == 2 or not source.live:
             break

@@ -17,7 +17,7 @@ from pageblock.mm.types import PageClass, PageFlag
 
 from . import kpf
 from .runs import PageRuns, make_runs
-from .source import WordReader
+from .words import WordReader
 
 try:
     from ._scan import RunScanner

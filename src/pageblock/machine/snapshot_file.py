@@ -134,6 +134,8 @@ def describe(content: SnapshotFile) -> dict[str, Any]:
         "remarks": [asdict(remark) for remark in snapshot.remarks],
         "files": list(snapshot.files),
         "missing": list(snapshot.missing),
+        "ram": snapshot.ram,
+        "reserved": snapshot.reserved,
     }
 
 
@@ -211,7 +213,13 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
         tuple(told["files"]),
         tuple(told["missing"]),
         0.0,
+        ram=None if told["ram"] is None else pairs(told["ram"]),
+        reserved=pairs(told["reserved"]),
     )
+
+
+def pairs(told: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((int(start), int(end)) for start, end in told)
 
 
 def restore_zone(told: Mapping[str, Any], pageblock_order: int) -> ZoneInfo:
