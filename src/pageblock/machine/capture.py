@@ -251,7 +251,10 @@ def redacted(content: SnapshotFile) -> SnapshotFile:
     if "iomem" in texts:
         texts["iomem"] = "".join(f"{plain_label(line)}\n" for line in texts["iomem"].splitlines())
     name = "live /proc" if content.about.get("live") else "redacted"
-    snapshot = replace(content.snapshot, source=name)
+    owners = content.snapshot.owners
+    if owners is not None:
+        owners = replace(owners, names=tuple(name.partition(" (")[0] for name in owners.names))
+    snapshot = replace(content.snapshot, source=name, owners=owners)
     return SnapshotFile(snapshot, texts, {**content.about, "redacted": True})
 
 

@@ -19,6 +19,7 @@ from .contradictions import check_free_words, check_totals, check_words, check_z
 from .infer import Inferred, Remark, ZoneFacts, infer_zone
 from .kpageflags import ScanReport, scan_files
 from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges, reserved_pages
+from .page_owner import Owners, attach_owners, read_owners
 from .procfs import (
     PageTypeInfo,
     ZoneRow,
@@ -34,7 +35,7 @@ from .procfs import (
 from .runs import PageRuns, clip, concat
 from .source import Source
 from .sources import is_snapshot_file, open_source, source_remark
-from .words import WordReader
+from .words import WordReader, read_pieces
 from .zerowords import ram_pages
 
 __all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo", "read_machine"]
@@ -124,7 +125,7 @@ class Snapshot:
     the inferred type of their list, other runs migratetype 255. Page size in bytes, ``max_order``
     inclusive. ``files`` were read, ``missing`` were not there or not readable. ``live``: of the running kernel. ``ram``,
     ``reserved``: pfn ranges [start, end) of System RAM and, in it, of the kernel's image and what boot reserved, as far as
-    iomem names them; ``ram`` is None where it hides addresses.
+    iomem names them; ``ram`` is None where it hides addresses. ``owners``: who allocated which pages, None without page_owner.
     """
 
     source: str
@@ -141,6 +142,7 @@ class Snapshot:
     live: bool = False
     ram: Ranges | None = None
     reserved: Ranges = ()
+    owners: Owners | None = None
 
 
 def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | None = None) -> Snapshot:
@@ -292,7 +294,23 @@ class Reader:
             self.source.live,
             None if (found := ram_pages(iomem, geometry.page_size)) is None else tuple(found),
             reserved_pages(iomem, geometry.page_size),
+            self.owners(table),
         )
+
+    def owners(self, runs: pa.Table | None) -> Owners | None:
+        """Who allocated the pages in use, where a page_owner dump is there."""
+        found = self.source.path("page_owner") if runs is not None else None
+        if found is None:
+            return None
+        try:
+            owners, remarks = read_owners(read_pieces(*found), found[1])
+        except InputError as error:
+            if not (self.source.patient or self.source.live):
+                raise
+            self.remarks.append(Remark("page owners", f"page_owner is of no use ({error})"))
+            return None
+        self.remarks += remarks
+        return attach_owners(runs, owners)
 
     def zone_info(
         self,

@@ -22,6 +22,7 @@ from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype, PageClass
 
 from .infer import Remark
+from .page_owner import Owners, joined, owner_column, split_by_owner
 from .snapshot import RUNS_SCHEMA, Snapshot, ZoneInfo
 
 __all__ = ["SCHEMA_VERSION", "SnapshotFile", "read_snapshot", "refuse_to_overwrite", "write_snapshot"]
@@ -32,6 +33,10 @@ SCHEMA_VERSION = 1
 VERSION_KEY = "pageblock.schema"
 SNAPSHOT_KEY = "pageblock.snapshot"
 TEXT_KEY = "proc/"
+
+#: The column beside those of RUNS_SCHEMA: who allocated the pages, null where no page_owner dump told.
+OWNER = "owner"
+FILE_SCHEMA = RUNS_SCHEMA.append(pa.field(OWNER, pa.string()))
 
 #: Most rows that a file may have: more runs than 16 TiB of memory with a run in 100 pages.
 MOST_ROWS = 1 << 26
@@ -59,8 +64,7 @@ def write_snapshot(path: Path, content: SnapshotFile, *, force: bool = False) ->
     and not ``force``, or cannot be written; then nothing is left behind and the previous file is untouched.
     """
     refuse_to_overwrite(path, force)
-    table = content.snapshot.runs
-    rows = RUNS_SCHEMA.empty_table() if table is None else table
+    rows = file_rows(content.snapshot)
     metadata = {VERSION_KEY: str(SCHEMA_VERSION), SNAPSHOT_KEY: json.dumps(describe(content), ensure_ascii=False)}
     metadata |= {TEXT_KEY + name: text for name, text in content.texts.items()}
     temporary = ""
@@ -87,6 +91,40 @@ def write_snapshot(path: Path, content: SnapshotFile, *, force: bool = False) ->
     finally:
         Path(temporary).unlink(missing_ok=True) if temporary else None
     return nr_bytes
+
+
+def file_rows(snapshot: Snapshot) -> pa.Table:
+    """The snapshot's runs, cut where owners change, with a column for them."""
+    runs = RUNS_SCHEMA.empty_table() if snapshot.runs is None else snapshot.runs
+    if snapshot.owners is None:
+        return runs.append_column(OWNER, pa.nulls(runs.num_rows, pa.string()))
+    runs, owner = split_by_owner(runs, snapshot.owners)
+    return runs.append_column(OWNER, owner_column(owner, snapshot.owners.names))
+
+
+def restore_owners(rows: pa.Table) -> Owners:
+    """The owners of a file's rows."""
+    column = rows[OWNER].combine_chunks().dictionary_encode()
+    owner = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    start = rows["start_pfn"].to_numpy().astype(np.int64)
+    end = start + rows["nr_pages"].to_numpy().astype(np.int64)
+    return joined(start, end, owner, tuple(column.dictionary.to_pylist()))
+
+
+def whole_runs(rows: pa.Table) -> pa.Table:
+    """The rows without owners, and without the cuts that owners made."""
+    runs = rows.drop_columns([OWNER])
+    columns = {name: runs[name].to_numpy() for name in runs.column_names}
+    fresh = np.ones(runs.num_rows, np.bool_)
+    fresh[1:] = columns["start_pfn"][1:] != columns["start_pfn"][:-1] + columns["nr_pages"][:-1]
+    for name in ("zone", "class", "order", "migratetype", "flags"):
+        fresh[1:] |= columns[name][1:] != columns[name][:-1]
+    first = np.flatnonzero(fresh)
+    if len(first) == len(fresh):
+        return runs
+    pages = np.add.reduceat(columns["nr_pages"], first)
+    at = runs.column_names.index("nr_pages")
+    return runs.take(pa.array(first)).set_column(at, runs.schema.field(at), pa.array(pages))
 
 
 def refuse_to_overwrite(path: Path, force: bool) -> None:
@@ -129,6 +167,7 @@ def describe(content: SnapshotFile) -> dict[str, Any]:
         "max_order": snapshot.max_order,
         "pageblock_order": snapshot.pageblock_order,
         "pages_known": snapshot.runs is not None,
+        "owners_known": snapshot.owners is not None,
         "seconds_read": round(snapshot.seconds_read, 3),
         "zones": [describe_zone(zone) for zone in snapshot.zones],
         "remarks": [asdict(remark) for remark in snapshot.remarks],
@@ -166,7 +205,7 @@ def read_snapshot(path: Path) -> SnapshotFile:
             check_version(path, texts.get(VERSION_KEY), SNAPSHOT_KEY in texts)
             if file.metadata.num_rows > MOST_ROWS:
                 raise InputError(f"{path}: {file.metadata.num_rows:,} runs, more than {MOST_ROWS:,}; capture it again")
-            rows = file.read(columns=RUNS_SCHEMA.names).replace_schema_metadata(None)
+            rows = file.read(columns=FILE_SCHEMA.names).replace_schema_metadata(None)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         if isinstance(error, OSError) and error.strerror:
             raise InputError(f"{path}: {error.strerror}; make it a readable file") from error
@@ -199,8 +238,9 @@ def first_line(error: Exception) -> str:
 
 def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
     """The snapshot of a file's description and rows."""
-    if rows.schema != RUNS_SCHEMA:
+    if rows.schema != FILE_SCHEMA:
         raise ValueError("its columns are not those of docs/snapshot.md")
+    known = bool(told["pages_known"])
     return Snapshot(
         str(path),
         told["kernel"],
@@ -208,13 +248,14 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
         int(told["max_order"]),
         int(told["pageblock_order"]),
         tuple(restore_zone(zone, int(told["pageblock_order"])) for zone in told["zones"]),
-        rows.combine_chunks() if told["pages_known"] else None,
+        whole_runs(rows.combine_chunks()) if known else None,
         tuple(Remark(**remark) for remark in told["remarks"]),
         tuple(told["files"]),
         tuple(told["missing"]),
         0.0,
         ram=None if told["ram"] is None else pairs(told["ram"]),
         reserved=pairs(told["reserved"]),
+        owners=restore_owners(rows) if known and told["owners_known"] else None,
     )
 
 

@@ -207,10 +207,15 @@ def _show_blockers(report: Report, console: Console) -> None:
                 f"  {blocker.reason}: in {_ranges(blocker.ranges)}, the only reason in {blocker.alone:,}; "
                 f"e.g. pfn {blocker.example_pfn:#x}"
             )
+            if blocker.example_owner is not None:
+                line += f" of {blocker.example_owner}"
             if blocker.example_alone is not None:
                 start, end = blocker.example_alone
                 line += f"; {blocker.alone_by_one_page:,} by one page alone, as [{start:#x}, {end:#x})"
-            console.print(line, soft_wrap=True, highlight=False)
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+            if blocker.holders:
+                most = ", ".join(f"{holder.name} in {_ranges(holder.ranges)}" for holder in blocker.holders)
+                console.print(Text(f"    allocated by {most}"), soft_wrap=True, highlight=False)
     console.print()
 
 

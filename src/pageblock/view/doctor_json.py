@@ -99,6 +99,8 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
                 "alone_by_one_page": b.alone_by_one_page,
                 "example_pfn": b.example_pfn,
                 "example_alone": b.example_alone,
+                "example_owner": b.example_owner,
+                "owners": [{"name": holder.name, "ranges": holder.ranges} for holder in b.holders],
             }
             for b in row.blockers
         ],
