@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from .runs import pieces
 from .snapshot import Reader, Snapshot, ZoneInfo
 from .snapshot_file import SnapshotFile, read_snapshot
 from .source import Source
-from .sources import is_snapshot_file, open_source
+from .sources import is_core, is_snapshot_file, open_source
 from .words import WordReader
 
 __all__ = ["COMPANIONS", "Change", "capture_machine", "differences", "redacted"]
@@ -102,16 +103,26 @@ class Tape(Source):
 
 
 def capture_machine(
-    path: Path | None, progress: Callable[[int], Progress | None] | None = None, now: datetime | None = None
+    path: Path | None,
+    progress: Callable[[int], Progress | None] | None = None,
+    now: datetime | None = None,
+    symbols: Path | None = None,
 ) -> SnapshotFile:
     """Read the running machine (None) twice, or a recorded one once, ready to be written.
 
-    ``progress(reading)`` gives the function that is told pages while that reading (1, 2) goes on. Raises InputError as
-    ``read_machine``.
+    ``progress(reading)`` gives the function that is told pages while that reading (1, 2) goes on; ``symbols``: vmlinux of a
+    kernel dump. Raises InputError as ``read_machine``, and for symbols of what is no dump.
     """
+    taken = now or datetime.now(UTC)
+    if path is not None and is_core(path):
+        from .drgn_source import read_core
+
+        snapshot = read_core(path, symbols, progress(1) if progress else None)
+        return SnapshotFile(snapshot, {}, about_of(taken, snapshot.live, 1, []))
+    if symbols is not None:
+        raise InputError(f"{symbols}: symbols go with a kernel dump, and {path or 'the running machine'} is none")
     if path is not None and is_snapshot_file(path):
         return read_snapshot(path)
-    taken = now or datetime.now(UTC)
     readings: list[tuple[Snapshot, dict[str, str]]] = []
     while True:
         with closing(open_source(path)) as source:
@@ -127,14 +138,18 @@ def capture_machine(
     if len(readings) == 2:
         remarks = change_remarks(changes, readings[0][0], snapshot)
         snapshot = replace(snapshot, remarks=snapshot.remarks + tuple(remarks))
-    about = {
+    return SnapshotFile(snapshot, texts, about_of(taken, snapshot.live, len(readings), changes))
+
+
+def about_of(taken: datetime, live: bool, readings: int, changes: list[Change]) -> dict[str, Any]:
+    """How a snapshot was taken, for ``SnapshotFile.about``."""
+    return {
         "taken_at": taken.isoformat(timespec="seconds"),
-        "live": snapshot.live,
-        "readings": len(readings),
+        "live": live,
+        "readings": readings,
         "changed": [asdict(change) for change in changes],
         "redacted": False,
     }
-    return SnapshotFile(snapshot, texts, about)
 
 
 def differences(first: tuple[Snapshot, dict[str, str]], second: tuple[Snapshot, dict[str, str]]) -> list[Change]:

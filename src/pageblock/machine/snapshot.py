@@ -19,6 +19,7 @@ from .contradictions import check_free_words, check_totals, check_words, check_z
 from .infer import Inferred, Remark, ZoneFacts, infer_zone
 from .kpageflags import ScanReport, scan_files
 from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges, reserved_pages
+from .lists import FreeLists
 from .page_owner import Owners, attach_owners, read_owners
 from .procfs import (
     PageTypeInfo,
@@ -34,7 +35,7 @@ from .procfs import (
 )
 from .runs import PageRuns, clip, concat
 from .source import Source
-from .sources import is_snapshot_file, open_source, source_remark
+from .sources import is_core, is_snapshot_file, open_source, source_remark
 from .words import WordReader, read_pieces
 from .zerowords import ram_pages
 
@@ -126,6 +127,7 @@ class Snapshot:
     inclusive. ``files`` were read, ``missing`` were not there or not readable. ``live``: of the running kernel. ``ram``,
     ``reserved``: pfn ranges [start, end) of System RAM and, in it, of the kernel's image and what boot reserved, as far as
     iomem names them; ``ram`` is None where it hides addresses. ``owners``: who allocated which pages, None without page_owner.
+    ``lists``: free and per-cpu lists in their exact order, where the source knows it.
     """
 
     source: str
@@ -143,6 +145,7 @@ class Snapshot:
     ram: Ranges | None = None
     reserved: Ranges = ()
     owners: Owners | None = None
+    lists: FreeLists | None = None
 
 
 def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | None = None) -> Snapshot:
@@ -152,6 +155,10 @@ def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | No
     survived, listed and remarked on. Raises InputError for a path that is no such folder and for a
     file that is there but cut off, corrupt, malformed or contradicts another.
     """
+    if path is not None and is_core(path):
+        from .drgn_source import read_core
+
+        return read_core(path, progress=progress)
     if path is not None and is_snapshot_file(path):
         from .snapshot_file import read_snapshot
 

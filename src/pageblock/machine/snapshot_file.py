@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype, PageClass
 
 from .infer import Remark
+from .lists import FreeLists
 from .page_owner import Owners, joined, owner_column, split_by_owner
 from .snapshot import RUNS_SCHEMA, Snapshot, ZoneInfo
 
@@ -36,7 +38,13 @@ TEXT_KEY = "proc/"
 
 #: The column beside those of RUNS_SCHEMA: who allocated the pages, null where no page_owner dump told.
 OWNER = "owner"
-FILE_SCHEMA = RUNS_SCHEMA.append(pa.field(OWNER, pa.string()))
+
+#: And the place of a free block or per-cpu page in its list, 0 at the head; null where the order is not known.
+POSITION = "position"
+FILE_SCHEMA = RUNS_SCHEMA.append(pa.field(OWNER, pa.string())).append(pa.field(POSITION, pa.int32()))
+
+#: Classes of pages on a list.
+LISTED = np.array([PageClass.FREE, PageClass.PCP], np.uint8)
 
 #: Most rows that a file may have: more runs than 16 TiB of memory with a run in 100 pages.
 MOST_ROWS = 1 << 26
@@ -94,12 +102,51 @@ def write_snapshot(path: Path, content: SnapshotFile, *, force: bool = False) ->
 
 
 def file_rows(snapshot: Snapshot) -> pa.Table:
-    """The snapshot's runs, cut where owners change, with a column for them."""
+    """The snapshot's runs with two columns more: cut where owners change, and where lists are known a row a block on them."""
     runs = RUNS_SCHEMA.empty_table() if snapshot.runs is None else snapshot.runs
-    if snapshot.owners is None:
-        return runs.append_column(OWNER, pa.nulls(runs.num_rows, pa.string()))
-    runs, owner = split_by_owner(runs, snapshot.owners)
-    return runs.append_column(OWNER, owner_column(owner, snapshot.owners.names))
+    if snapshot.owners is not None:
+        runs, owner = split_by_owner(runs, snapshot.owners)
+        column = owner_column(owner, snapshot.owners.names)
+    else:
+        column = pa.nulls(runs.num_rows, pa.string())
+    rows = runs.append_column(OWNER, column).append_column(POSITION, pa.nulls(runs.num_rows, pa.int32()))
+    return rows if snapshot.lists is None else with_positions(rows, snapshot.lists)
+
+
+def with_positions(rows: pa.Table, lists: FreeLists) -> pa.Table:
+    """The rows with those of free and per-cpu pages replaced by one for each block on a list."""
+    lists = lists.sorted()
+    fresh = np.ones(len(lists.pfn), np.bool_)
+    for name in ("zone", "pcp", "order", "migratetype"):
+        column = getattr(lists, name)
+        fresh[1:] &= column[1:] == column[:-1]
+    fresh[1:] = ~fresh[1:]
+    first = np.maximum.accumulate(np.where(fresh, np.arange(len(fresh)), 0))
+    others = rows.filter(pa.array(~np.isin(rows["class"].to_numpy(), LISTED)))
+    listed = pa.table(
+        {
+            "zone": lists.zone.astype(np.int32),
+            "start_pfn": lists.pfn.astype(np.uint64),
+            "nr_pages": (np.int64(1) << lists.order).astype(np.uint64),
+            "class": np.where(lists.pcp, np.uint8(PageClass.PCP), np.uint8(PageClass.FREE)),
+            "order": lists.order.astype(np.uint8),
+            "migratetype": lists.migratetype.astype(np.uint8),
+            "flags": np.zeros(len(lists.pfn), np.uint8),
+            OWNER: pa.nulls(len(lists.pfn), pa.string()),
+            POSITION: (np.arange(len(fresh)) - first).astype(np.int32),
+        },
+        schema=FILE_SCHEMA,
+    )
+    return pa.concat_tables([others, listed]).sort_by([("zone", "ascending"), ("start_pfn", "ascending")])
+
+
+def restore_lists(rows: pa.Table) -> FreeLists:
+    """The lists of a file's rows, in order."""
+    listed = rows.filter(pa.compute.is_valid(rows[POSITION])).sort_by(POSITION)
+    zone, pfn, order, migratetype = (
+        listed[name].to_numpy().astype(np.int64) for name in ("zone", "start_pfn", "order", "migratetype")
+    )
+    return FreeLists(zone, pfn, order, migratetype, listed["class"].to_numpy() == PageClass.PCP).sorted()
 
 
 def restore_owners(rows: pa.Table) -> Owners:
@@ -112,8 +159,8 @@ def restore_owners(rows: pa.Table) -> Owners:
 
 
 def whole_runs(rows: pa.Table) -> pa.Table:
-    """The rows without owners, and without the cuts that owners made."""
-    runs = rows.drop_columns([OWNER])
+    """The rows without what ``file_rows`` added, and without the cuts that it made."""
+    runs = rows.select(RUNS_SCHEMA.names)
     columns = {name: runs[name].to_numpy() for name in runs.column_names}
     fresh = np.ones(runs.num_rows, np.bool_)
     fresh[1:] = columns["start_pfn"][1:] != columns["start_pfn"][:-1] + columns["nr_pages"][:-1]
@@ -168,6 +215,7 @@ def describe(content: SnapshotFile) -> dict[str, Any]:
         "pageblock_order": snapshot.pageblock_order,
         "pages_known": snapshot.runs is not None,
         "owners_known": snapshot.owners is not None,
+        "lists_known": snapshot.lists is not None,
         "seconds_read": round(snapshot.seconds_read, 3),
         "zones": [describe_zone(zone) for zone in snapshot.zones],
         "remarks": [asdict(remark) for remark in snapshot.remarks],
@@ -256,6 +304,7 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
         ram=None if told["ram"] is None else pairs(told["ram"]),
         reserved=pairs(told["reserved"]),
         owners=restore_owners(rows) if known and told["owners_known"] else None,
+        lists=restore_lists(rows) if known and told["lists_known"] else None,
     )
 
 

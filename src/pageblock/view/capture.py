@@ -32,7 +32,7 @@ def show(path: Path, content: SnapshotFile, nr_bytes: int, console: Console) -> 
     size = f"{nr_bytes / (1 << 20):,.1f} MiB" if nr_bytes >= 1 << 20 else f"{nr_bytes / 1024:,.1f} KiB"
     console.print(
         f"{path}: {size} · {snapshot.source} · {pages * snapshot.page_size / (1 << 30):.1f} GiB · {what} · "
-        f"with {', '.join(content.texts)}",
+        + (f"with {', '.join(content.texts)}" if content.texts else "without texts of /proc"),
         soft_wrap=True,
         highlight=False,
         markup=False,

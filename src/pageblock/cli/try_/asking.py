@@ -56,6 +56,10 @@ def answer(
         own = nearest_release(snapshot.kernel) if snapshot.kernel else None
         releases = [own, *(name for name in TRIED_RELEASES if name != own)] if own else TRIED_RELEASES
     known = [remark.text for remark in snapshot.remarks if remark.topic == "source"]
+    if snapshot.lists is not None:
+        assumptions = [
+            line.replace("free lists in pfn order", "free lists as they are in the dump") for line in assumptions
+        ]
     tried = try_releases(snapshot, releases, question, ask, [*assumptions, *known])
     if as_json:
         click.echo(json.dumps(to_json(tried), ensure_ascii=False))
