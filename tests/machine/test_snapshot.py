@@ -233,7 +233,7 @@ def test_broken_input_is_refused_in_one_line(folder: Path, spoil: Callable[[Path
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file or folder"):
+    with pytest.raises(InputError, match="no such folder"):
         read_machine(tmp_path / "nothing")
 
 

@@ -151,7 +151,7 @@ def find_machine(path: Path) -> Path:
             if any(Folder.find_in(folder, name, path) for name in KNOWN_FILES):
                 return folder
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file or folder; give a folder of files copied from /proc") from None
+        raise InputError(f"{path}: no such folder or file; give a folder of files copied from /proc") from None
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: {what}; give a folder that this user can read") from error
