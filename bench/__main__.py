@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .capture import Captured, measure_capture
 from .creation import Creation, measure_creations
 from .doctor import NR_PAGES, Step, measure_doctor
 from .instructions import Count, count_instructions
@@ -62,6 +63,16 @@ def print_steps(steps: Sequence[Step]) -> None:
     print(table(head, rows))
 
 
+def print_captures(captures: Sequence[Captured]) -> None:
+    """The file of a capture, and its time : time of plain reads."""
+    head = ["capture", "MB", "runs", "s over the reads", "time : plain reads", "quartiles", "reads s"]
+    rows = []
+    for c in captures:
+        times = [f"{c.seconds_over:.2f}", number(c.ratio), f"{c.low:.1f} – {c.high:.1f}", f"{c.read_seconds:.3f}"]
+        rows.append([c.name, f"{c.nr_bytes / 1e6:.1f}", f"{c.rows:,}", *times])
+    print(table(head, rows))
+
+
 #: Name -> title, what measures it, what prints it.
 PARTS: dict[str, tuple[str, Callable[[Path], list[Any]], Callable[[Sequence[Any]], None]]] = {
     "instructions": ("Instructions an operation", count_instructions, print_instructions),
@@ -72,6 +83,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], list[Any]], Callable[[Sequence[Any]
         measure_doctor,
         print_steps,
     ),
+    "capture": (f"A capture of {NR_PAGES * 4096 >> 30} GiB", measure_capture, print_captures),
 }
 
 

@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from pageblock.cli.doctor import recorded_machine
-from pageblock.doctor import Report, diagnose, parse_size
+from pageblock.doctor import Report, ZoneSurvey, diagnose, judge, parse_size
 from pageblock.doctor.kernel import nearest_release, rules_remark
 from pageblock.errors import InputError
 from pageblock.machine import Remark, Snapshot, read_machine
 from pageblock.machine.runs import PageRuns, clip, concat, make_runs
 from pageblock.machine.snapshot import runs_table
+from pageblock.mm import Zone
 from pageblock.mm.types import PageClass
 from pageblock.view.doctor import show
 from pageblock.view.doctor_json import to_json
@@ -191,3 +192,9 @@ def test_json_never_names_a_pfn_that_is_none(report: Report) -> None:
     for row in to_json(report, True)["sizes"]:
         for zone in row["zones"]:
             assert all(r["blocker_pfn"] is None or r["blocker_pfn"] < 1 << 52 for r in zone["ranges"])
+
+
+def test_one_survey_serves_every_size_of_a_zone_that_ends_inside_a_window() -> None:
+    """Ranges below and of the size of a window share a survey, and have windows of their own."""
+    survey = ZoneSurvey(Zone(1024 + 480, "5.15"))
+    assert [len(judge(survey, "5.15", size).verdict) for size in (512, 1024)] == [2, 1]

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pageblock.errors import InputError
-from pageblock.machine.source import Folder, LiveProc, PlainWords, open_source
+from pageblock.machine.source import Folder, LiveProc
+from pageblock.machine.sources import open_source
+from pageblock.machine.words import PlainWords
 
 
 @pytest.mark.parametrize("path", ["/proc", "/proc/", "/"])

@@ -17,6 +17,7 @@ __all__ = ["Commands", "main"]
 
 #: Subcommand -> what it is for; its module here has the same name (``try_`` for "try") and a click command ``command``.
 COMMANDS = {
+    "capture": "one snapshot of a machine in a file, for every other command's --from",
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
     "replay": "run traces of real kernels on the model and compare every answer",
     "score": "compare the doctor's verdicts with what a recorded kernel answered for every range",

@@ -29,7 +29,7 @@ def recorded_machine() -> Path:
 
 
 @click.command(name="doctor")
-@click.option("--from", "source", metavar="PATH", help="Folder of recorded /proc files; without it, this machine.")
+@click.option("--from", "source", metavar="PATH", help="A recorded machine; without it, this machine.")
 @click.option("--recorded", is_flag=True, help="Use the recorded machine that the package ships.")
 @click.option(
     "--recorded-if-unreadable", is_flag=True, help="As --recorded, if this machine's /proc/kpageflags can't be read."

@@ -20,7 +20,7 @@ __all__ = ["command"]
     "--from",
     "source",
     metavar="PATH",
-    help="Folder of recorded /proc files; without it, the machine that the package ships.",
+    help="A recorded machine; without it, the machine that the package ships.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/series.md).")
 def command(source: str | None, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 import importlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from ..machine import Remark, Snapshot, ZoneInfo
 from ..machine.zones import snapshot_zones
 from ..mm import constants as k
 from ..mm import release as find_release
+from .counts import Bound, bound
 from .kernel import rules_remark
+from .owners import Holder, Holders
 from .sizes import default_sizes, size_name
 from .survey import ZoneSurvey
 from .targets import WHOLE
@@ -34,6 +36,9 @@ __all__ = ["Blocker", "Bound", "CheapRange", "Report", "Row", "ZoneMap", "diagno
 OLD_RULE = "5.15"
 
 DEFAULT_RELEASES = ("5.15", "seed", "6.1")
+
+#: Owners named with one reason.
+MOST_HOLDERS = 3
 
 #: Largest number of cells of a zone's map.
 MAP_CELLS = 128
@@ -57,7 +62,8 @@ class CheapRange:
 class Blocker:
     """One reason that ranges are refused: how many ranges, how many it alone holds back, and an example pfn.
 
-    ``alone_by_one_page``: ranges that one single page of this kind holds back; ``example_alone``: such a range.
+    ``alone_by_one_page``: ranges that one single page of this kind holds back; ``example_alone``: such a range. ``holders``: who
+    allocated pages of this kind in most of the ranges; ``example_owner``: who allocated the example. Both need a page_owner dump.
     """
 
     reason: str
@@ -66,6 +72,8 @@ class Blocker:
     alone_by_one_page: int
     example_pfn: int
     example_alone: tuple[int, int] | None
+    holders: tuple[Holder, ...] = ()
+    example_owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,15 +97,6 @@ class Row:
     cheapest: tuple[CheapRange, ...]
     blockers: tuple[Blocker, ...]
     zones: tuple[Verdicts, ...]
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What can be said of a size without kpageflags: free ranges at least, and at most by the free pages."""
-
-    nr_pages: int
-    free_at_least: int
-    free_at_most: int
 
 
 @dataclass(frozen=True)
@@ -223,6 +222,7 @@ def diagnose(
     else:
         refuse_small_sizes(snapshot, chosen, wanted)
         surveys = survey_zones(snapshot, chosen)
+        holders = Holders(snapshot)
         for size in wanted:
             old: int | None = None
             for name in dict.fromkeys((OLD_RULE, *releases)):
@@ -232,7 +232,8 @@ def diagnose(
                     old = had
                 if name in releases:
                     more = had - old if old is not None and name != OLD_RULE else None
-                    rows.append(summarize(name, size, verdicts, [surveys[i] for i in chosen], more))
+                    row = summarize(name, size, verdicts, [surveys[i] for i in chosen], more)
+                    rows.append(named(row, holders, chosen))
         maps = [draw_map(surveys[i], releases[-1]) for i in chosen]
     labels = {snapshot.zones[i].label for i in chosen}
     return Report(
@@ -363,6 +364,20 @@ def blockers(verdicts: Sequence[Verdicts], surveys: Sequence[ZoneSurvey]) -> tup
     return tuple(sorted(found, key=lambda b: (-b.ranges, b.reason)))
 
 
+def named(row: Row, holders: Holders, chosen: Sequence[int]) -> Row:
+    """A row whose blockers name who allocated them, as far as a page_owner dump tells. ``chosen``: the zones' indexes."""
+    if holders.owners is None:
+        return row
+    classes = {words: bit for bit, words in REASONS.items() if bit < CMA_BLOCK}
+    zones = list(zip(chosen, row.zones, strict=True))
+    found: list[Blocker] = []
+    for blocker in row.blockers:
+        bit = classes.get(blocker.reason)
+        most = () if bit is None else holders.holders(zones, bit, MOST_HOLDERS)
+        found.append(replace(blocker, holders=most, example_owner=holders.of(blocker.example_pfn)))
+    return replace(row, blockers=tuple(found))
+
+
 def example_pfn(survey: ZoneSurvey, v: Verdicts, bit: int, index: int) -> int:
     """First pfn in the way of one range for one reason: of that page class, or what the verdict names."""
     start = v.first_pfn + index * v.nr_pages
@@ -377,19 +392,6 @@ def example_pfn(survey: ZoneSurvey, v: Verdicts, bit: int, index: int) -> int:
             return found
     known = int(v.blocker_at[index])
     return start if known == k.NONE else v.origin + known
-
-
-def bound(snapshot: Snapshot, chosen: Sequence[int], nr_pages: int) -> Bound:
-    """Free ranges of a size as far as buddyinfo tells: blocks of that order or more; above max order, none is sure."""
-    order = nr_pages.bit_length() - 1
-    # below pageblock order free buddies always merge; from there up two of them may stand side by side
-    smallest = min(order, snapshot.pageblock_order)
-    least = most = 0
-    for i in chosen:
-        counts = snapshot.zones[i].buddy_counts
-        least += sum(count << (o - order) for o, count in enumerate(counts) if o >= order)
-        most += sum(count << o for o, count in enumerate(counts) if o >= smallest) // nr_pages
-    return Bound(nr_pages, least, most)
 
 
 def draw_map(survey: ZoneSurvey, release: str) -> ZoneMap:

@@ -282,7 +282,8 @@ class ZoneSurvey:
             begin = starts // window * (window // self.block)
             end = np.minimum(-(-(starts + nr_pages) // window) * (window // self.block), self.nr_blocks)
             return self.windows(begin, end), None
-        key = (max(nr_pages, window), start if nr_pages >= window else self.origin)
+        # windows of smaller ranges reach over the zone's end, those of larger ones do not
+        key = (max(nr_pages, window), start if nr_pages >= window else -1)
         if key not in self._isolated:
             first, last = 0, self.nr_blocks
             if nr_pages >= window:

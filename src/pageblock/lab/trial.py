@@ -1,7 +1,7 @@
 """Ask a consumer for something on a machine's state, under several releases; the machine itself is never touched."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..consumers import Step, Trial
 from ..machine import Snapshot
@@ -39,6 +39,18 @@ class Tried:
         return self.trials[0]
 
 
+def named(trial: Trial, snapshot: Snapshot) -> Trial:
+    """A trial whose refusals say who allocated the page in the way, where a page_owner dump tells. Such a page never moved."""
+    if snapshot.owners is None:
+        return trial
+    steps: list[Step] = []
+    for step in trial.steps:
+        owner = snapshot.owners.of(step.pfn) if step.errno and step.pfn is not None else None
+        note = "; ".join(filter(None, (step.note, f"the page was allocated by {owner}"))) if owner else step.note
+        steps.append(replace(step, note=note))
+    return replace(trial, steps=tuple(steps))
+
+
 def try_releases(
     snapshot: Snapshot, releases: Sequence[str], question: str, ask: Question, assumptions: Sequence[str] = ()
 ) -> Tried:
@@ -48,7 +60,7 @@ def try_releases(
     trials: list[Trial] = []
     for name in releases:
         try:
-            trials.append(ask(snapshot_memory(snapshot, name)))
+            trials.append(named(ask(snapshot_memory(snapshot, name)), snapshot))
         except KernelBugError as bug:
             asked, unit = (trials[0].asked, trials[0].unit) if trials else (1, "requests")
             step = Step(bug.step, bug.pfn, 1, errno=EFAULT, pfn=bug.pfn, rule=bug.assertion)

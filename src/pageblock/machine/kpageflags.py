@@ -17,7 +17,7 @@ from pageblock.mm.types import PageClass, PageFlag
 
 from . import kpf
 from .runs import PageRuns, make_runs
-from .source import WordReader
+from .words import WordReader
 
 try:
     from ._scan import RunScanner
@@ -28,7 +28,7 @@ except ImportError:
 
     SCAN_COMPILED = False
 
-__all__ = ["SCAN_COMPILED", "SCAN_ZERO", "ScanReport", "classify", "scan_files", "scan_words"]
+__all__ = ["SCAN_COMPILED", "SCAN_ZERO", "ScanReport", "classify", "scan_files", "scan_pieces", "scan_words"]
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
@@ -109,6 +109,15 @@ def scan_words(words: U64, counts: U64 | None = None, start_pfn: int = 0) -> Sca
         part = None if counts is None else writable(counts[i : i + CHUNK_WORDS])
         scanner.feed(writable(words[i : i + CHUNK_WORDS]), part)
     return report(scanner, len(words), counts is not None)
+
+
+def scan_pieces(pieces: Sequence[tuple[int, U64]]) -> PageRuns:
+    """Runs of stretches of words, each with the pfn of its first; ascending."""
+    scanner = RunScanner(0)
+    for start, words in pieces:
+        scanner.seek(start)
+        scanner.feed(writable(words))
+    return report(scanner, sum(len(words) for _, words in pieces), False).runs
 
 
 def scan_files(

@@ -14,9 +14,12 @@ from pageblock.errors import InputError
 from .infer import Remark
 from .procfs import BuddyRow, IomemEntry, PageTypeInfo, ZoneRow
 
-__all__ = ["Geometry", "Span", "find_geometry", "live_memory_blocks", "own_ranges"]
+__all__ = ["Geometry", "Span", "find_geometry", "live_memory_blocks", "own_ranges", "reserved_pages"]
 
 PAGE_SIZES = (4096, 8192, 16384, 65536, 262144)
+
+#: Labels of iomem inside System RAM for what boot reserved and never gave to the allocator.
+RESERVED_LABELS = ("Kernel code", "Kernel rodata", "Kernel data", "Kernel bss", "Crash kernel", "Reserved", "reserved")
 
 
 @dataclass(frozen=True)
@@ -170,3 +173,15 @@ def live_memory_blocks(
     except (OSError, ValueError):
         return []
     return sorted(blocks, key=lambda block: block.start)
+
+
+def reserved_pages(iomem: Sequence[IomemEntry] | None, page_size: int) -> tuple[tuple[int, int], ...]:
+    """Pfn ranges [start, end) inside System RAM that iomem names as the kernel's image or reserved at boot, ascending."""
+    found: list[tuple[int, int]] = []
+    inside = False
+    for entry in iomem or ():
+        if entry.depth == 0:
+            inside = entry.label.startswith("System RAM")
+        elif inside and entry.label in RESERVED_LABELS:
+            found.append((entry.start // page_size, -(-entry.end // page_size)))
+    return tuple(sorted(found))

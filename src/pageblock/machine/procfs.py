@@ -20,6 +20,7 @@ __all__ = [
     "IomemEntry",
     "PageTypeInfo",
     "ZoneRow",
+    "parse_boot_image",
     "parse_buddyinfo",
     "parse_iomem",
     "parse_kernel_version",
@@ -48,6 +49,8 @@ FREE_LINE = re.compile(r"Node\s+([0-9]{1,6}),\s+zone\s+(\S+),\s+type\s+(\S+)\s+(
 ZONE_LINE = re.compile(r"Node\s+([0-9]{1,6}),\s+zone\s+(\S+)\s*$")
 IOMEM_LINE = re.compile(r"(\s*)([0-9a-fA-F]{1,16})-([0-9a-fA-F]{1,16}) : (.*)")
 WHOLE_NUMBER = re.compile(r"[0-9]+|-[0-9]+")
+
+LRU_COUNTERS = ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable")
 
 #: The largest value of any field, and of any sum of pages: physical addresses have at most 64 bits.
 MOST = 1 << 52
@@ -113,6 +116,15 @@ class ZoneRow:
     def free_cma(self) -> int:
         """Free pages on CMA free lists (nr_free_cma); 0 on kernels without CMA."""
         return self.counters.get("nr_free_cma", 0)
+
+    @property
+    def lru_pages(self) -> int | None:
+        """Pages on the zone's LRU lists (nr_zone_* since 4.8, nr_* before); None where they are not counted."""
+        for prefix in ("nr_zone_", "nr_"):
+            names = [f"{prefix}{name}" for name in LRU_COUNTERS]
+            if all(name in self.counters for name in names):
+                return sum(self.counters[name] for name in names)
+        return None
 
 
 @dataclass(frozen=True)
@@ -359,4 +371,10 @@ def parse_vmstat(text: str, source: str) -> dict[str, int]:
 def parse_kernel_version(text: str) -> str | None:
     """The release out of /proc/version or `uname -a` ("6.1.0-18-amd64"); None if it names none."""
     match = re.search(r"(?:Linux version|Linux \S+) (\d+\.\d+\S*)", text)
+    return match[1] if match else None
+
+
+def parse_boot_image(cmdline: str) -> str | None:
+    """The release out of the name of the boot image on the command line ("vmlinuz-4.18.0-80.el8"); None if it has none."""
+    match = re.search(r"BOOT_IMAGE=\S*?vmlinu[xz]-(\d+\.\d+\S*)", cmdline)
     return match[1] if match else None

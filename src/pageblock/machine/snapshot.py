@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,15 +12,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype
 
 from .contradictions import check_free_words, check_totals, check_words, check_zones
 from .infer import Inferred, Remark, ZoneFacts, infer_zone
 from .kpageflags import ScanReport, scan_files
-from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges
+from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges, reserved_pages
+from .lists import FreeLists
+from .page_owner import Owners, attach_owners, read_owners
 from .procfs import (
     PageTypeInfo,
     ZoneRow,
+    parse_boot_image,
     parse_buddyinfo,
     parse_iomem,
     parse_kernel_version,
@@ -29,12 +34,16 @@ from .procfs import (
     parse_zoneinfo,
 )
 from .runs import PageRuns, clip, concat
-from .source import Source, WordReader, open_source
+from .source import Source
+from .sources import is_core, is_snapshot_file, open_source, source_remark
+from .words import WordReader, read_pieces
 from .zerowords import ram_pages
 
 __all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo", "read_machine"]
 
 T = TypeVar("T")
+
+Ranges = tuple[tuple[int, int], ...]
 
 #: Columns of ``Snapshot.runs``.
 RUNS_SCHEMA = pa.schema(
@@ -72,6 +81,8 @@ class ZoneInfo:
     type of each pageblock from the one containing ``start_pfn`` on, always inferred
     (``blocks_inferred``), None without kpageflags. ``pcp_count``: free pages on per-cpu lists.
     ``uninitialised``: pfn ranges [start, end) present that the guest has not initialised yet; their class is HOLE.
+    ``lru_pages``: on the zone's LRU lists, None where zoneinfo does not count them. ``start_known``: False where no file says
+    where the zone lies (``start_pfn`` 0).
     """
 
     node: int
@@ -93,6 +104,8 @@ class ZoneInfo:
     block_types: NDArray[np.uint8] | None
     blocks_inferred: bool
     uninitialised: tuple[tuple[int, int], ...] = ()
+    lru_pages: int | None = None
+    start_known: bool = True
 
     @property
     def end_pfn(self) -> int:
@@ -111,7 +124,10 @@ class Snapshot:
 
     Runs are sorted by zone and pfn and cover each zone's span; free runs have their block order and
     the inferred type of their list, other runs migratetype 255. Page size in bytes, ``max_order``
-    inclusive. ``files`` were read, ``missing`` were not there or not readable. ``live``: of the running kernel.
+    inclusive. ``files`` were read, ``missing`` were not there or not readable. ``live``: of the running kernel. ``ram``,
+    ``reserved``: pfn ranges [start, end) of System RAM and, in it, of the kernel's image and what boot reserved, as far as
+    iomem names them; ``ram`` is None where it hides addresses. ``owners``: who allocated which pages, None without page_owner.
+    ``lists``: free and per-cpu lists in their exact order, where the source knows it.
     """
 
     source: str
@@ -126,17 +142,29 @@ class Snapshot:
     missing: tuple[str, ...]
     seconds_read: float
     live: bool = False
+    ram: Ranges | None = None
+    reserved: Ranges = ()
+    owners: Owners | None = None
+    lists: FreeLists | None = None
 
 
 def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | None = None) -> Snapshot:
-    """Read live /proc (None) or a folder of recorded files, each plain or as NAME.zst.
+    """Read live /proc (None), a folder of recorded files, each plain or as NAME.zst, or a file of ``pageblock capture``.
 
     ``progress(done, total)`` is called with pages while kpageflags is read. Whatever is missing is
     survived, listed and remarked on. Raises InputError for a path that is no such folder and for a
     file that is there but cut off, corrupt, malformed or contradicts another.
     """
-    began = time.perf_counter()
-    return Reader(open_source(path)).read(progress, began)
+    if path is not None and is_core(path):
+        from .drgn_source import read_core
+
+        return read_core(path, progress=progress)
+    if path is not None and is_snapshot_file(path):
+        from .snapshot_file import read_snapshot
+
+        return read_snapshot(path).snapshot
+    with closing(open_source(path)) as source:
+        return Reader(source).read(progress)
 
 
 class Reader:
@@ -147,26 +175,64 @@ class Reader:
         self.files: list[str] = []
         self.missing: list[str] = []
         self.remarks: list[Remark] = []
+        self.cut: set[str] = set()
 
-    def note(self, name: str, found: bool) -> None:
+    def note(self, name: str, found: bool, why: str = "was not read") -> None:
         if found:
             self.files.append(name)
             return
         self.missing.append(name)
-        self.remarks.append(Remark("missing file", f"{name} was not read: {USE_OF_FILE[name]}"))
+        self.remarks.append(Remark("missing file", f"{name} {why}: {USE_OF_FILE[name]}"))
 
     def parsed(self, name: str, parse: Callable[[str, str], T]) -> T | None:
-        found = self.source.text(name)
+        """A file's content; None where it is absent, or unusable in a source that nobody can record again."""
+        try:
+            found = self.source.text(name)
+            if found is not None and self.source.patient:
+                found = self.whole_lines(name, *found)
+            content = None if found is None else parse(*found)
+        except InputError as error:
+            if not self.source.patient:
+                raise
+            self.note(name, False, f"is of no use ({error})")
+            return None
         self.note(name, found is not None)
-        return None if found is None else parse(*found)
+        return content
+
+    def whole_lines(self, name: str, text: str, shown: str) -> tuple[str, str]:
+        """The text up to its last whole line. Raises InputError where there is none."""
+        whole, newline, rest = text.rpartition("\n")
+        if rest.strip():
+            self.cut.add(name)
+            self.remarks.append(
+                Remark("cut off", f"{name} ends within a line, so more may be missing: {rest[:40]!r} is left out")
+            )
+        if not whole.strip():
+            raise InputError(f"{shown}: nothing in it")
+        return whole + newline, shown
+
+    def kernel(self) -> str | None:
+        """The kernel's release: of version, else of what a sosreport has of uname or dmesg, else of the boot image."""
+        found = self.parsed("version", lambda text, _: parse_kernel_version(text))
+        for name in () if found else ("uname", "dmesg", "cmdline"):
+            beside = self.source.text(name)
+            found = parse_kernel_version(beside[0]) if beside is not None else None
+            if found is None and beside is not None and name == "cmdline":
+                found = parse_boot_image(beside[0])
+            if found is not None:
+                self.remarks = [remark for remark in self.remarks if not remark.text.startswith("version ")]
+                self.remarks.append(Remark("kernel", f"its release is taken from {name}: version does not say it"))
+                break
+        return found
 
     def words(self, name: str) -> WordReader | None:
         reader = self.source.words(name)
         self.note(name, reader is not None)
         return reader
 
-    def read(self, progress: Callable[[int, int], None] | None, began: float) -> Snapshot:
-        kernel = self.parsed("version", lambda text, _: parse_kernel_version(text))
+    def read(self, progress: Callable[[int, int], None] | None) -> Snapshot:
+        began = time.perf_counter()
+        kernel = self.kernel()
         buddy = self.parsed("buddyinfo", parse_buddyinfo) or ()
         types = self.parsed("pagetypeinfo", parse_pagetypeinfo)
         all_rows = self.parsed("zoneinfo", parse_zoneinfo) or ()
@@ -178,13 +244,22 @@ class Reader:
         rows = [row for row in all_rows if row.spanned]
         if not all_rows:
             rows = [ZoneRow(row.node, row.zone) for row in buddy]
+        if "zoneinfo" in self.cut:
+            known = {(row.node, row.zone) for row in rows}
+            rows += [ZoneRow(row.node, row.zone) for row in buddy if (row.node, row.zone) not in known]
         geometry, guesses = find_geometry(
             rows, buddy, types, meminfo, iomem, os.sysconf("SC_PAGESIZE") if self.source.live else None
         )
         self.remarks += guesses
         if not self.source.live:
-            check_zones(all_rows, buddy, types, geometry.pageblock_order)
-            check_totals(all_rows, meminfo, iomem, geometry.page_size)
+            zones = () if "zoneinfo" in self.cut else all_rows
+            check_zones(
+                zones,
+                () if "buddyinfo" in self.cut else buddy,
+                None if "pagetypeinfo" in self.cut else types,
+                geometry.pageblock_order,
+            )
+            check_totals(zones, meminfo, None if "iomem" in self.cut else iomem, geometry.page_size)
         self.remark_on_types(types)
         self.remark_on_hidden_pages(all_rows, vmstat)
         counts = {(row.node, row.zone): row.counts for row in buddy}
@@ -210,6 +285,7 @@ class Reader:
             inferred = self.infer(rows, infos, report.runs, spans, geometry, types, ram)
             infos = [with_types(info, found) for info, found in zip(infos, inferred, strict=True)]
             table = runs_table([found.runs for found in inferred])
+        self.remarks.append(source_remark(self.source.kind, table is not None, bool(buddy or types)))
         return Snapshot(
             self.source.name,
             kernel,
@@ -223,7 +299,25 @@ class Reader:
             tuple(self.missing),
             time.perf_counter() - began,
             self.source.live,
+            None if (found := ram_pages(iomem, geometry.page_size)) is None else tuple(found),
+            reserved_pages(iomem, geometry.page_size),
+            self.owners(table),
         )
+
+    def owners(self, runs: pa.Table | None) -> Owners | None:
+        """Who allocated the pages in use, where a page_owner dump is there."""
+        found = self.source.path("page_owner") if runs is not None else None
+        if found is None:
+            return None
+        try:
+            owners, remarks = read_owners(read_pieces(*found), found[1])
+        except InputError as error:
+            if not (self.source.patient or self.source.live):
+                raise
+            self.remarks.append(Remark("page owners", f"page_owner is of no use ({error})"))
+            return None
+        self.remarks += remarks
+        return attach_owners(runs, owners)
 
     def zone_info(
         self,
@@ -253,6 +347,8 @@ class Reader:
             block_counts=dict(blocks) if blocks else None,
             block_types=None,
             blocks_inferred=False,
+            lru_pages=row.lru_pages,
+            start_known=row.start_pfn is not None,
         )
 
     @staticmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .source import zstd_pieces
+from .words import read_pieces
 
 __all__ = ["Answer", "Truth", "read_truth"]
 
@@ -62,7 +62,7 @@ def read_truth(folder: Path) -> Truth:
 
 def _read(path: Path) -> Iterator[Answer | str]:
     """The kernel's name, where the file has one, and the answers."""
-    data = b"".join(zstd_pieces(path)) if path.suffix == ".zst" else path.read_bytes()
+    data = b"".join(read_pieces(path)) if path.suffix == ".zst" else path.read_bytes()
     for number, line in enumerate(data.decode("ascii", "replace").splitlines(), 1):
         if named := re.match(r"V .*\bkernel=(\S{1,64})", line):
             yield named[1]

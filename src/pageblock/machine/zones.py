@@ -8,6 +8,7 @@ from pageblock.mm import Zone
 from pageblock.mm.memory import KINDS, Member, Memory
 from pageblock.mm.types import Migratetype, PageClass
 
+from .lists import FreeLists, pcp_index
 from .snapshot import Snapshot, ZoneInfo
 
 __all__ = ["snapshot_memory", "snapshot_zones"]
@@ -22,9 +23,9 @@ NOT_ALLOCATED = [PageClass.FREE, PageClass.HOLE, PageClass.PCP]
 def snapshot_zones(snapshot: Snapshot, release: str) -> list[Zone]:
     """One model zone for each of the snapshot's, with its pages, free lists and watermarks.
 
-    Free lists are filled in pfn order: /proc does not tell their real order. Per-cpu pages go onto per-cpu lists of
-    their pageblock's type, as single pages. Raises InputError for a snapshot without runs, and the model's own
-    errors for a geometry that it refuses.
+    Free lists are filled in pfn order, unless the source knows their real one: /proc does not tell it. Per-cpu pages go
+    onto per-cpu lists of their pageblock's type, as single pages. Raises InputError for a snapshot without runs, and the
+    model's own errors for a geometry that it refuses.
     """
     runs = snapshot.runs
     if runs is None:
@@ -61,13 +62,26 @@ def snapshot_zones(snapshot: Snapshot, release: str) -> list[Zone]:
         owner = np.repeat(free, per_run)
         nth = np.arange(len(owner)) - np.repeat(np.cumsum(per_run) - per_run, per_run)
         pfn = start[owner] + (nth.astype(np.uint64) << order[owner].astype(np.uint64))
-        zone.load_free(pfn, order[owner], migratetype[owner])
-        load_pcp(zone, start, nr_pages, mine[page_class[mine] == PageClass.PCP], info)
+        if snapshot.lists is not None:
+            load_lists(zone, snapshot.lists.take(snapshot.lists.zone == i))
+        else:
+            zone.load_free(pfn, order[owner], migratetype[owner])
+            load_pcp(zone, start, nr_pages, mine[page_class[mine] == PageClass.PCP], info)
         zone.set_watermarks(
             info.wmark_min, info.wmark_low, info.wmark_high, lowmem_reserve=0, managed_pages=info.managed or None
         )
         zones.append(zone)
     return zones
+
+
+def load_lists(zone: Zone, lists: FreeLists) -> None:
+    """Put free blocks and per-cpu pages onto their lists in the order that the kernel has them in."""
+    buddy = lists.take(~lists.pcp)
+    zone.load_free(buddy.pfn, buddy.order, buddy.migratetype)
+    pcp = lists.take(lists.pcp)
+    for order, migratetype in np.unique(np.stack([pcp.order, pcp.migratetype]), axis=1).T.tolist():
+        pfns = pcp.pfn[(pcp.order == order) & (pcp.migratetype == migratetype)]
+        zone.load_pcp(pcp_index(order, migratetype), pfns.tolist())
 
 
 def load_pcp(zone: Zone, start: U64, nr_pages: U64, pcp: I64, info: ZoneInfo) -> None:

@@ -11,6 +11,7 @@ from ..doctor.remedies import Remedy
 from ..doctor.report import Report, Row, ZoneMap
 from ..doctor.sizes import size_name
 from .anywhere import show_anywhere
+from .counts import show_counts
 from .remedies import show_remedies
 
 __all__ = ["UNINITIALISED_COLUMN", "answer", "headline", "percent", "row_cells", "show"]
@@ -66,7 +67,7 @@ def show(report: Report, console: Console, remedies: Sequence[Remedy] = (), else
         show_remedies(report, remedies, console)
         _show_cheapest(report, console)
     else:
-        _show_bounds(report, console)
+        show_counts(report, console)
     _show_remarks(report, console)
 
 
@@ -206,10 +207,15 @@ def _show_blockers(report: Report, console: Console) -> None:
                 f"  {blocker.reason}: in {_ranges(blocker.ranges)}, the only reason in {blocker.alone:,}; "
                 f"e.g. pfn {blocker.example_pfn:#x}"
             )
+            if blocker.example_owner is not None:
+                line += f" of {blocker.example_owner}"
             if blocker.example_alone is not None:
                 start, end = blocker.example_alone
                 line += f"; {blocker.alone_by_one_page:,} by one page alone, as [{start:#x}, {end:#x})"
-            console.print(line, soft_wrap=True, highlight=False)
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+            if blocker.holders:
+                most = ", ".join(f"{holder.name} in {_ranges(holder.ranges)}" for holder in blocker.holders)
+                console.print(Text(f"    allocated by {most}"), soft_wrap=True, highlight=False)
     console.print()
 
 
@@ -222,27 +228,6 @@ def _show_cheapest(report: Report, console: Console) -> None:
         console.print(
             f"  {size_name(row.nr_pages, report.page_size):>8}  {places or 'none'}", soft_wrap=True, highlight=False
         )
-    console.print()
-
-
-def _show_bounds(report: Report, console: Console) -> None:
-    console.print(
-        Text("What every page holds is not known (no kpageflags), so only free memory can be counted:", style="bold")
-    )
-    for bound in report.bounds:
-        name = size_name(bound.nr_pages, report.page_size)
-        if bound.free_at_least == bound.free_at_most:
-            console.print(f"  {name:>8}  {bound.free_at_least:,} ranges free now", highlight=False)
-        else:
-            console.print(
-                f"  {name:>8}  {bound.free_at_least:,} to {bound.free_at_most:,} ranges free now", highlight=False
-            )
-    remedy = "run as root" if report.live else "record kpageflags as root"
-    console.print(
-        f"What is movable, what it costs and what blocks the rest needs /proc/kpageflags: {remedy}.",
-        soft_wrap=True,
-        highlight=False,
-    )
     console.print()
 
 

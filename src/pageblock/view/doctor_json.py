@@ -11,6 +11,7 @@ from ..doctor.remedies import Remedy
 from ..doctor.report import CheapRange, Report, Row
 from ..doctor.verdict import BLOCKED, LETTERS, MOVABLE, NO_PFN, REASONS, Verdicts
 from ..machine import ZoneInfo
+from ..mm import Migratetype
 from .remedies import remedies_json
 
 __all__ = ["FORMAT", "to_json"]
@@ -36,7 +37,14 @@ def to_json(
         "zones": [_zone(zone) for zone in report.zones],
         "sizes": [_row(row, every_range) for row in report.rows],
         "bounds": [
-            {"nr_pages": b.nr_pages, "free_at_least": b.free_at_least, "free_at_most": b.free_at_most}
+            {
+                "nr_pages": b.nr_pages,
+                "free_at_least": b.free_at_least,
+                "free_at_most": b.free_at_most,
+                "ranges": b.ranges,
+                "reserved_at_least": b.reserved_at_least,
+                "by_types": b.by_types,
+            }
             for b in report.bounds
         ],
         "maps": [
@@ -62,6 +70,12 @@ def _zone(zone: ZoneInfo) -> dict[str, Any]:
         "free_pages": zone.free_pages,
         "pageblock_types_inferred": zone.blocks_inferred,
         "uninitialised": [list(span) for span in zone.uninitialised],
+        "lru_pages": zone.lru_pages,
+        "free_blocks": {"all": list(zone.buddy_counts)}
+        | {Migratetype(t).name: list(counts) for t, counts in (zone.free_counts or {}).items()},
+        "pageblocks": None
+        if zone.block_counts is None
+        else {Migratetype(t).name: count for t, count in zone.block_counts.items()},
     }
 
 
@@ -85,6 +99,8 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
                 "alone_by_one_page": b.alone_by_one_page,
                 "example_pfn": b.example_pfn,
                 "example_alone": b.example_alone,
+                "example_owner": b.example_owner,
+                "owners": [{"name": holder.name, "ranges": holder.ranges} for holder in b.holders],
             }
             for b in row.blockers
         ],

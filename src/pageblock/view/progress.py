@@ -1,7 +1,7 @@
 """Progress of long work: a bar on a terminal, silence otherwise."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["byte_progress", "page_progress", "row_progress"]
+__all__ = ["byte_progress", "page_progress", "reading_progress", "row_progress"]
 
 
 @contextmanager
@@ -43,3 +43,18 @@ def row_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]
 def byte_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
     """Progress counted in bytes of a file."""
     return _progress(what, DownloadColumn())
+
+
+@contextmanager
+def reading_progress() -> Iterator[Callable[[int], Callable[[int, int], None] | None]]:
+    """For each reading of a machine, by number, its progress in pages."""
+    bars = ExitStack()
+    try:
+
+        def of_reading(number: int) -> Callable[[int, int], None] | None:
+            bars.close()
+            return bars.enter_context(page_progress("reading kpageflags" + (" again" if number > 1 else "")))
+
+        yield of_reading
+    finally:
+        bars.close()

@@ -38,9 +38,7 @@ def machine_options(command: Command) -> Command:
             f"[default: the one nearest to the machine's kernel, then {', '.join(TRIED_RELEASES)}]",
         ),
         click.option("--recorded", is_flag=True, help="Use the recorded machine that the package ships."),
-        click.option(
-            "--from", "source", metavar="PATH", help="Folder of recorded /proc files; without it, this machine."
-        ),
+        click.option("--from", "source", metavar="PATH", help="A recorded machine; without it, this machine."),
     ):
         command = option(command)
     return command
@@ -71,7 +69,12 @@ def answer(
     if not releases:
         own = nearest_release(snapshot.kernel) if snapshot.kernel else None
         releases = [own, *(name for name in TRIED_RELEASES if name != own)] if own else TRIED_RELEASES
-    tried = try_releases(snapshot, releases, question, ask, assumptions)
+    known = [remark.text for remark in snapshot.remarks if remark.topic == "source"]
+    if snapshot.lists is not None:
+        assumptions = [
+            line.replace("free lists in pfn order", "free lists as they are in the dump") for line in assumptions
+        ]
+    tried = try_releases(snapshot, releases, question, ask, [*assumptions, *known])
     if as_json:
         click.echo(json.dumps(to_json(tried), ensure_ascii=False))
     else:
