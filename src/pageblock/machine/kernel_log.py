@@ -24,8 +24,8 @@ from .log_events import (
     MemInfo,
     MemInfoBlock,
     MigrationFailure,
-    OfflineFailure,
     Offlined,
+    OfflineFailure,
     PageDump,
     PageDumped,
     StillInUse,
@@ -46,7 +46,9 @@ _BLOCK_LINES = 400
 #: Tries of one request follow each other faster than this, seconds.
 _WALK_GAP = 2.0
 
-_CMA = re.compile(r"cma_alloc: (?:([^\s:]{1,64}): )?alloc failed, req-size: {0,2}(\d{1,18}) pages, ret: {0,2}-?(\d{1,4})")
+_CMA = re.compile(
+    r"cma_alloc: (?:([^\s:]{1,64}): )?alloc failed, req-size: {0,2}(\d{1,18}) pages, ret: {0,2}-?(\d{1,4})"
+)
 _BITMAP = re.compile(r"number of available pages: ?([\d@+ ]{0,131072})=> ?(\d{1,18}) free of (\d{1,18}) total pages")
 _RUN = re.compile(r"(\d{1,18})@(\d{1,18})")
 _BUSY = re.compile(r"alloc_contig_range: \[(?:0x)?([0-9a-f]{1,16}), ?(?:0x)?([0-9a-f]{1,16})\) PFNs busy")
@@ -62,34 +64,47 @@ _FAILURE = re.compile(
     r"(\S.{0,63}?): ([a-z][a-z ]{2,30}?) (?:failure|stalls for \d{1,12}ms)[:.,] order: ?(\d{1,3}), mode: ?0x([0-9a-f]{1,8})"
     r"(?:\(([^)]{0,400})\))?"
 )
-_OOM = re.compile(r"(\S.{0,63}?) invoked oom-killer: gfp_mask=0x([0-9a-f]{1,8})(?:\(([^)]{0,400})\))?.{0,80}? order=(-?\d{1,3})")
+_OOM = re.compile(
+    r"(\S.{0,63}?) invoked oom-killer: gfp_mask=0x([0-9a-f]{1,8})(?:\(([^)]{0,400})\))?.{0,80}? order=(-?\d{1,3})"
+)
 _HUGETLB = re.compile(
     r"HugeTLB: allocating (\d{1,12}) of page size ([\d.]{1,8}) ([KMGT]i?B) failed(?: node(\d{1,4}))?\. {1,4}"
     r"Only allocated (\d{1,12}) hugepages"
 )
 _INFLATED = re.compile(r"HugeTLB.{0,60}(?:inflated (?:folio )?ref ?count|unexpected refcount)")
-_VIRTIO = re.compile(r"virtio_mem ([\w.:-]{1,32}): ([a-z][a-z ]{3,60}?)(?: failed| denied|, marking device broken)(?:: ?-?(\d{1,4}))?")
+_VIRTIO = re.compile(
+    r"virtio_mem ([\w.:-]{1,32}): ([a-z][a-z ]{3,60}?)(?: failed| denied|, marking device broken)(?:: ?-?(\d{1,4}))?"
+)
 _VIRTIO_SIZE = re.compile(r"virtio_mem ([\w.:-]{1,32}): ([a-z][a-z ]{3,30} size|start address): 0x([0-9a-f]{1,16})")
 _STILL = re.compile(r"\b(\d{1,18}) pages are still in use!")
 _POISON = re.compile(r"(?:Memory failure|soft offline): (?:0x)?([0-9a-f]{1,16}):? (.{1,160})", re.IGNORECASE)
 _DMA_FORMS = (
-    re.compile(r"(?:^|\] )([\w.,:@ -]{1,64}?): failed to allocate (?:\w{1,20} ){0,3}(?:with|of) size (?:=|:)? ?(\d{1,18})"),
-    re.compile(r"([\w.,:@ -]{1,64}?): swiotlb: coherent allocation failed,? (?:for device \S{1,64} )?size[=: ]{1,2}(\d{1,18})"),
+    re.compile(
+        r"(?:^|\] )([\w.,:@ -]{1,64}?): failed to allocate (?:\w{1,20} ){0,3}(?:with|of) size (?:=|:)? ?(\d{1,18})"
+    ),
+    re.compile(
+        r"([\w.,:@ -]{1,64}?): swiotlb: coherent allocation failed,? (?:for device \S{1,64} )?size[=: ]{1,2}(\d{1,18})"
+    ),
     re.compile(r"([\w.,:@ -]{0,64}?):? ?dma_alloc_\w{1,24}(?:\(\))?,? (?:of size (\d{1,18}) )?fail"),
 )
 _VERSION = re.compile(r"\bLinux version (\d{1,2}\.\d{1,3}\S{0,64})")
 _TRACE_VERSION = re.compile(
-    r"(?:PID|Pid): ?\d{1,8},? (?:UID: \d{1,10} )?[Cc]omm: .{1,32}? (?:Not tainted|Tainted: [A-Z ]{1,24}(?:\[[^\]]{0,60}\] )?[- ]{0,16})"
+    r"(?:PID|Pid): ?\d{1,8},? (?:UID: \d{1,10} )?[Cc]omm: .{1,32}? "
+    r"(?:Not tainted|Tainted: [A-Z ]{1,24}(?:\[[^\]]{0,60}\] )?[- ]{0,16})"
     r" ?\(?(\d\.\d{1,3}\.?\S{0,64}?)\)?(?: #|$)"
 )
-_TEXT_VERSION = re.compile(r"\b(?:[Ll]inux|[Kk]ernel)(?: version)? (?:\w{1,32} )?v?([2-7]\.\d{1,3}(?:\.\d{1,3})?(?:[-+][\w.+-]{0,64})?)(?=[\s,;:)]|$)")
+_TEXT_VERSION = re.compile(
+    r"\b(?:[Ll]inux|[Kk]ernel)(?: version)? (?:\w{1,32} )?v?([2-7]\.\d{1,3}(?:\.\d{1,3})?(?:[-+][\w.+-]{0,64})?)(?=[\s,;:)]|$)"
+)
 _RC = re.compile(r"\b([2-7]\.\d{1,2}(?:\.0)?-rc\d{1,2})(?![\d.])")
 _AREA_FORMS = (
     re.compile(r"cma: Reserved (?P<mib>\d{1,9}) MiB at (?P<base>0x[0-9a-f]{1,16})"),
     re.compile(r"Reserved memory: created CMA memory pool at (?P<base>0x[0-9a-f]{1,16}), size (?P<mib>\d{1,9}) MiB"),
     re.compile(r"cma: Reserved (?P<mib>\d{1,9}) MiB in (?P<base>\d{1,2}) range"),
 )
-_POOL_NODE = re.compile(r"reserved mem: initialized node ([^\s,]{1,64}(?:,[^\s,]{1,64})?), compatible id shared-dma-pool")
+_POOL_NODE = re.compile(
+    r"reserved mem: initialized node ([^\s,]{1,64}(?:,[^\s,]{1,64})?), compatible id shared-dma-pool"
+)
 _MEMORY = re.compile(r"Memory: \d{1,15}[kK]/(\d{1,15})[kK] available")
 _CMA_KB = re.compile(r"\b(\d{1,15})[kK] cma-reserved|\b(\d{1,15}) pages cma reserved")
 _CRASH = re.compile(r"^([0-9a-f]{6,16})-([0-9a-f]{6,16}) : Crash kernel")
@@ -204,9 +219,8 @@ class _Parser:
             facts.kernel, facts.kernel_from = match[1], "banner"
         elif "omm: " in text and facts.kernel_from != "banner" and (match := _TRACE_VERSION.search(text)):
             facts.kernel, facts.kernel_from = match[1], "trace"
-        elif facts.kernel is None and ("inux" in text or "ernel" in text or "-rc" in text):
-            if match := _TEXT_VERSION.search(text) or _RC.search(text):
-                facts.kernel, facts.kernel_from = match[1], "text"
+        elif facts.kernel is None and (match := self._in_text(text)):
+            facts.kernel, facts.kernel_from = match[1], "text"
         if "MiB" in text:
             for form in _AREA_FORMS:
                 if match := form.search(text):
@@ -227,6 +241,13 @@ class _Parser:
             if sign in lower and sign not in facts.signs:
                 facts.signs[sign] = line.number
 
+    @staticmethod
+    def _in_text(text: str) -> re.Match[str] | None:
+        """A release that a sentence names."""
+        if "inux" not in text and "ernel" not in text and "-rc" not in text:
+            return None
+        return _TEXT_VERSION.search(text) or _RC.search(text)
+
     # contiguous ranges
 
     def _busy(self, text: str) -> bool:
@@ -243,11 +264,12 @@ class _Parser:
             same = (start, end) == walk.final and (walk.step == 0 or walk.tries == 1)
             onward = end > walk.final[1] and start >= walk.final[0] and not (walk.step == 0 and walk.tries > 1)
             if near and (same or onward):
-                walk.add(start, end, seconds)
+                walk.add(start, end, self.line.number, seconds)
                 return True
         self.walk = BusyWalk(
             line=0, first=(start, end), final=(start, end), shortest=end - start, until=seconds, separate_end=end
         )
+        self.walk.last_line = self.line.number
         self._add(self.walk)
         return True
 
@@ -291,7 +313,9 @@ class _Parser:
 
     def _refused(self, text: str) -> bool:
         for marker, rule in _REFUSALS:
-            if marker in text and ("cma" in text.lower() or "eserved mem" in text or "Region at" in text or "Size (" in text):
+            if marker in text and (
+                "cma" in text.lower() or "eserved mem" in text or "Region at" in text or "Size (" in text
+            ):
                 self._add(AreaRefused(line=0, rule=rule, text=text[:240]))
                 return True
         return False

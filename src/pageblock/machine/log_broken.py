@@ -69,15 +69,28 @@ _FORMS = (
     _Form("count:", lambda text: False, _tokens(lambda token: token.startswith(_HEADER))),
     _Form("flags: 0x", _open_paren, lambda text: _FLAG_TEXT(text) is not None),
     _Form("flags:", _has(r"flags: ?0x"), _starts(r"0x[0-9a-f]{1,16}\(")),
-    _Form("HugeTLB: allocating", _has(r"Only allocated \d+ hugepages"), _starts(r"Only|allocated|\d{1,9} huge|hugepages")),
-    _Form("allocated via order", _has(r"gfp_mask 0x[0-9a-f]+\([^)]{0,400}\)"), lambda text: _OWNER_TEXT(text) is not None),
+    _Form(
+        "HugeTLB: allocating", _has(r"Only allocated \d+ hugepages"), _starts(r"Only|allocated|\d{1,9} huge|hugepages")
+    ),
+    _Form(
+        "allocated via order", _has(r"gfp_mask 0x[0-9a-f]+\([^)]{0,400}\)"), lambda text: _OWNER_TEXT(text) is not None
+    ),
     _Form("order:", _has(r"mode:0x|gfp_mask=0x|head:"), _starts(r"mode:0x|nodemask")),
     _Form("memory offlining [mem", _has(r"failed due to \w"), _starts(r"failed\b|due to|to \w")),
-    _Form("page dumped because:", _has(r"because: ?\w+ \w"), _starts(r"(?:unmovable|migration|isolation|page|failure|failed)\b")),
-    _Form("alloc_contig_range: [", _has(r"\) PFNs busy"), _starts(r"(?:[0-9a-f]{1,16}\) )?PFNs|busy\b|[0-9a-f]{1,16}\)")),
+    _Form(
+        "page dumped because:",
+        _has(r"because: ?\w+ \w"),
+        _starts(r"(?:unmovable|migration|isolation|page|failure|failed)\b"),
+    ),
+    _Form(
+        "alloc_contig_range: [", _has(r"\) PFNs busy"), _starts(r"(?:[0-9a-f]{1,16}\) )?PFNs|busy\b|[0-9a-f]{1,16}\)")
+    ),
     _Form("alloc failed, req-size:", _has(r"ret: ?-?\d"), _starts(r"ret:|pages,|\d{1,20} pages|-\d{1,3}\b")),
     _Form(
-        "kB ", _has(r"= \d+kB"), _tokens(lambda token: (_ZONE_WORD(token) or _LIST_WORD(token)) is not None), pieces=True
+        "kB ",
+        _has(r"= \d+kB"),
+        _tokens(lambda token: (_ZONE_WORD(token) or _LIST_WORD(token)) is not None),
+        pieces=True,
     ),
 )
 

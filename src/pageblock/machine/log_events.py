@@ -123,7 +123,7 @@ class Bitmap:
 
 @dataclass(slots=True, kw_only=True)
 class CmaFailure(Event):
-    """cma_alloc gave up (mm/cma.c; the reason since 4.11, the area's name since 5.11). ``errno`` positive."""
+    """cma_alloc gave up (mm/cma.c; the reason since 4.11, the area's name in newer kernels). ``errno`` positive."""
 
     area: str | None
     pages: int
@@ -137,7 +137,8 @@ class BusyWalk(Event):
 
     ``first``, ``final``: [start, end) pfns of the first and last try; ``separate``: tries that overlap no other counted
     one, so at least as many pages are in use; ``step``: pages from a place to the next (0: one place, tried again);
-    ``shortest``: pages of the shortest range told, the request is at most that long; ``until``: seconds of the last.
+    ``shortest``: pages of the shortest range told, the request is at most that long; ``until`` and ``last_line``: when and
+    where the last.
     """
 
     first: tuple[int, int]
@@ -147,10 +148,12 @@ class BusyWalk(Event):
     step: int = 0
     shortest: int = 0
     until: float | None = None
+    last_line: int = 0
     separate_end: int = 0
 
-    def add(self, start: int, end: int, seconds: float | None) -> None:
+    def add(self, start: int, end: int, line: int, seconds: float | None) -> None:
         """One more try of the same request."""
+        self.last_line = line
         self.step = gcd(self.step, abs(end - self.final[1]))
         self.tries += 1
         self.shortest = min(self.shortest, end - start)

@@ -4,6 +4,7 @@ Source: mm/show_mem.c (mm/page_alloc.c before 6.4), show_free_areas; mm/vmstat.c
 """
 
 import re
+from itertools import pairwise
 
 from .log_events import Facts, FragTable, MemInfo
 
@@ -13,7 +14,9 @@ _ZONE_LINE = re.compile(r"(?:Node (\d{1,4}) )?(\w{1,16}) free:\d{1,18}kB ")
 _ZONE_FIELD = re.compile(r"\b([\w]{1,40}(?:\(\w{1,8}\))?):(\d{1,18})[kK]B")
 _LIST_LINE = re.compile(r"(?:Node (\d{1,4}) )?(\w{1,16}): (?=\d{1,12}\*\d{1,9}kB)")
 _BLOCK = re.compile(r"(\d{1,12})\*(\d{1,12})kB(?: \(([A-Z]{1,12})\))?")
-_FRAG = re.compile(r"(?:(extfrag_index|unusable_index):)?Node (\d{1,4}), zone {1,16}(\w{1,16})((?: {1,2}-?\d\.\d{3}){2,64})\s*$")
+_FRAG = re.compile(
+    r"(?:(extfrag_index|unusable_index):)?Node (\d{1,4}), zone {1,16}(\w{1,16})((?: {1,2}-?\d\.\d{3}){2,64})\s*$"
+)
 
 #: Sizes that a page can have, KiB.
 _PAGE_KB = (4, 8, 16, 32, 64, 128, 256)
@@ -37,7 +40,7 @@ def free_list(text: str, mem: MemInfo, facts: Facts) -> bool:
         return False
     blocks = _BLOCK.findall(text, match.end())
     sizes = [int(kb) for _, kb, _ in blocks]
-    if not sizes or sizes[0] not in _PAGE_KB or any(b != 2 * a for a, b in zip(sizes, sizes[1:], strict=False)):
+    if not sizes or sizes[0] not in _PAGE_KB or any(b != 2 * a for a, b in pairwise(sizes)):
         # pieces of several processors' lines in one another
         return True
     zone = mem.zone(int(match[1]) if match[1] else None, match[2])

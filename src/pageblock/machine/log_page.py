@@ -18,7 +18,9 @@ _PINCOUNT = re.compile(r"\b(?:compound_)?pincount:(-?\d{1,12})")
 _COMPOUND = re.compile(r"\bcompound_mapcount: ?-?\d")
 _FLAGS = re.compile(r"(anon |ksm )?(?:page )?flags: ?0x[0-9a-fA-F]{1,16}(?:\(([^()]{0,512})\))?( CMA)?")
 _TYPE = re.compile(r"page_type: ?(?:0x)?[0-9a-f]{1,8}\(([\w|]{0,64})\)")
-_AOPS = re.compile(r"(?:mapping->a_ops|\baops):([\w.]{1,80})(?: ino:([0-9a-f]{1,16}))?(?: dentry name(?:\(\?\))?:\"([^\"]{0,255})\")?")
+_AOPS = re.compile(
+    r"(?:mapping->a_ops|\baops):([\w.]{1,80})(?: ino:([0-9a-f]{1,16}))?(?: dentry name(?:\(\?\))?:\"([^\"]{0,255})\")?"
+)
 _REASON = re.compile(r"page dumped because: ?(.{1,200})")
 _OWNER = re.compile(
     r"page (?:last )?allocated via order (\d{1,3}),? migratetype (\w{1,16}), gfp_mask 0x[0-9a-f]{1,8}\(([^)]{0,400})\)"
@@ -63,6 +65,7 @@ class PageReader:
                 return True
             return False
         page = PageDump(refcount=int(match[2]))
+        hashed = ""
         for name, value in _FIELD.findall(text, match.end()):
             if name == "pfn":
                 page.pfn = _number(value, 16)
@@ -70,6 +73,10 @@ class PageReader:
                 page.mapcount = _number(value, 10)
             elif name == "mapping":
                 page.mapping = value != "(null)" and value.strip("0x") != ""
+                hashed = value
+        if page.mapping and page.pfn is None and len(hashed) == 16 and hashed.startswith("00000000"):
+            # before 5.8 %p hashes NULL like any pointer; kernels that print the pfn do not
+            page.mapping = None
         if _COMPOUND.search(text):
             # 4.x and 5.x print it for compound pages only; the order came later
             page.order = 0
@@ -105,7 +112,12 @@ class PageReader:
             page.reason = match[1].strip()
         elif "allocated via order" in text and (match := _OWNER.search(text)):
             owner = page.owner or PageOwner()
-            owner.order, owner.migratetype, owner.gfp, owner.comm = int(match[1]), match[2], gfp_names(match[3]), match[4]
+            owner.order, owner.migratetype, owner.gfp, owner.comm = (
+                int(match[1]),
+                match[2],
+                gfp_names(match[3]),
+                match[4],
+            )
             page.owner = owner
         elif "page_owner tracks the page as" in text:
             page.owner = PageOwner(allocated="as allocated" in text)

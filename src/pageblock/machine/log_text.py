@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
@@ -28,13 +28,18 @@ __all__ = ["LogLine", "read_log", "split_line"]
 
 Progress = Callable[[int, int], None]
 
+#: A buffered reader of bytes, whatever is below it.
+Reader = Any
+
 #: Longest line that is looked at, bytes; what is beyond belongs to the next one. printk's are below 1 KiB, bitmaps longer.
 LINE_BYTES = 1 << 16
 
 #: Decompressed bytes read of one log: more is a bomb, or a log that no person reads.
 MOST_BYTES = 8 << 30
 
-_MONTHS = {m: i for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+_MONTHS = {
+    m: i for i, m in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,9 @@ _LEVEL = re.compile(
     r"(?:emerg|alert|crit|err|warn|warning|notice|info|debug) {0,4}: {0,4}|<\d{1,3}>"
 )
 _LOGCAT = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,9}\s{1,8}(?:\d{1,8}\s{1,8}){0,2}[VDIWEF] [^\s:]{1,64}\s{0,16}: ")
-_CALLER = re.compile(r"\[\s{0,8}[TC]\d{1,8}\]:? ?|\[\s{0,8}\d{1,4}:[^\]\[]{1,80}\] ?|\(\d{1,3}\)\[\d{1,8}:[^\]]{1,64}\] ?")
+_CALLER = re.compile(
+    r"\[\s{0,8}[TC]\d{1,8}\]:? ?|\[\s{0,8}\d{1,4}:[^\]\[]{1,80}\] ?|\(\d{1,3}\)\[\d{1,8}:[^\]]{1,64}\] ?"
+)
 
 
 def split_line(raw: str, number: int, delta: float = 0.0) -> LogLine:
@@ -231,23 +238,23 @@ def _lines(file: BinaryIO, name: str, progress: Progress | None, size: int) -> I
         raise InputError(f"{name}: {error.strerror or error}; name a readable file with a kernel log") from error
 
 
-def _decompressed(raw: io.BufferedReader, head: bytes) -> io.RawIOBase | io.BufferedReader:
+def _decompressed(raw: Reader, head: bytes) -> Reader:
     """A reader of what a file holds, by its first bytes; names say little."""
     if head.startswith(b"\x1f\x8b"):
-        return cast("io.RawIOBase", gzip.GzipFile(fileobj=raw))
+        return gzip.GzipFile(fileobj=raw)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         return _Zstd(raw)
     if head.startswith(b"\xfd7zXZ\0"):
-        return cast("io.RawIOBase", lzma.LZMAFile(raw))
+        return lzma.LZMAFile(raw)
     if head.startswith(b"BZh"):
-        return cast("io.RawIOBase", bz2.BZ2File(raw))
+        return bz2.BZ2File(raw)
     return raw
 
 
 class _Zstd(io.RawIOBase):
     """Decoded bytes of a zstd file of one or more frames. A cut-off one raises EOFError, as gzip's reader does."""
 
-    def __init__(self, raw: io.BufferedReader) -> None:
+    def __init__(self, raw: Reader) -> None:
         super().__init__()
         self.raw = raw
         self.decoder = zstandard.ZstdDecompressor().decompressobj()
@@ -278,7 +285,7 @@ class _Zstd(io.RawIOBase):
         return len(piece)
 
 
-def _text_lines(stream: io.BufferedReader, name: str) -> Iterator[LogLine]:
+def _text_lines(stream: Reader, name: str) -> Iterator[LogLine]:
     head = stream.peek(1 << 12)[: 1 << 12]
     if not head:
         raise InputError(f"{name}: empty; give a kernel log, such as the output of dmesg")
@@ -286,23 +293,24 @@ def _text_lines(stream: io.BufferedReader, name: str) -> Iterator[LogLine]:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
     elif head.count(0) * 10 > len(head):
-        raise InputError(f"{name}: no text ({head.count(0)} of its first {len(head)} bytes are zero); give a kernel log")
+        raise InputError(
+            f"{name}: no text ({head.count(0)} of its first {len(head)} bytes are zero); give a kernel log"
+        )
     number = 0
     delta = 0.0
     wrapped = ""
     quoted_printable = False
-    for raw in _physical(stream, encoding, name):
-        number += 1
+    for number, raw in _physical(stream, encoding, name):
         line = raw
         if wrapped:
             line, wrapped = wrapped + line, ""
         elif "quoted-printable" in line.lower():
             quoted_printable = True
-        if line.endswith("=") and not line.endswith("==") and (quoted_printable or 60 <= len(line) <= 77):
+        soft = line.endswith("=") and not line.endswith("==") and len(line) < LINE_BYTES
+        if soft and (quoted_printable or 60 <= len(line) <= 77):
             # a soft line break of quoted-printable mail
-            if len(line) < LINE_BYTES:
-                wrapped, quoted_printable = line[:-1], True
-                continue
+            wrapped, quoted_printable = line[:-1], True
+            continue
         if quoted_printable and "=" in line:
             line = line.replace("=20", " ").replace("=3D", "=").replace("=09", "\t")
         found = split_line(line, number, delta)
@@ -314,18 +322,21 @@ def _text_lines(stream: io.BufferedReader, name: str) -> Iterator[LogLine]:
         yield split_line(wrapped, number, delta)
 
 
-def _physical(stream: io.BufferedReader, encoding: str, name: str) -> Iterator[str]:
-    """Lines without their ends, none longer than ``LINE_BYTES``."""
+def _physical(stream: Reader, encoding: str, name: str) -> Iterator[tuple[int, str]]:
+    """Numbers and lines without their ends, none longer than ``LINE_BYTES``."""
+    number = 0
     if encoding == "utf-16":
-        text = io.TextIOWrapper(cast("BinaryIO", stream), encoding=encoding, errors="replace", newline=None)
+        text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline=None)
         while wide := text.readline(LINE_BYTES):
-            yield wide.rstrip("\r\n")
+            number += 1
+            yield number, wide.rstrip("\r\n")
         return
     done = 0
     while data := stream.readline(LINE_BYTES):
+        number += 1
         done += len(data)
         if done > MOST_BYTES:
             raise InputError(f"{name}: more than {MOST_BYTES >> 30} GiB of text; cut out the part with the failure")
         # a lone carriage return ends a line too: serial consoles, old mail
         for piece in data.decode("utf-8", "replace").rstrip("\r\n").split("\r"):
-            yield piece
+            yield number, piece

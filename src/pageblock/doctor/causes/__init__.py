@@ -5,7 +5,7 @@ area's bitmap, the memory there is.
 """
 
 # their order is that of the docs
-from . import pages, ranges, requests  # noqa: F401, I001
+from . import pages, ranges, requests  # noqa: F401
 from .cause import CAUSES, Cause, Certainty, Commit, Finding, Judgement, judge
 from .evidence import Area, Evidence, PageState, Repeats, ZoneState
 

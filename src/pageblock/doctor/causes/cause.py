@@ -34,12 +34,16 @@ class Commit:
 
 @dataclass(slots=True)
 class Judgement:
-    """What a cause says to the evidence: how sure, what speaks for and against it, and what would settle it."""
+    """What a cause says to the evidence: how sure, what speaks for and against it, and what would settle it.
+
+    ``commits``: whether the cause's commits have to do with it.
+    """
 
     certainty: Certainty
     speaks_for: list[str] = field(default_factory=list)
     against: list[str] = field(default_factory=list)
     settles: list[str] = field(default_factory=list)
+    commits: bool = True
 
 
 #: A judge returns None where the evidence has nothing to do with the cause.
@@ -104,9 +108,7 @@ def cause(
 
 def judge(evidence: Evidence) -> list[Finding]:
     """All causes that have something to say, the surest first; equally sure ones by how much speaks for them."""
-    found = [
-        Finding(entry, judgement) for entry in CAUSES.values() if (judgement := entry.judge(evidence)) is not None
-    ]
+    found = [Finding(entry, judgement) for entry in CAUSES.values() if (judgement := entry.judge(evidence)) is not None]
     return sorted(
         found,
         key=lambda f: (f.judgement.certainty.rank, len(f.judgement.against) - len(f.judgement.speaks_for)),

@@ -149,7 +149,8 @@ class Evidence:
 
     ``caller``: "cma", "contig", "hugetlb", "offline", "buddy", "dma", "virtio_mem", "reserve"; ``step``: where it ended:
     "bitmap", "isolate", "migrate", "test", "allocate", "reserve"; ``pages``: asked for; ``rule``: the kernel's own word
-    for it (offlining, refused areas); ``max_order`` inclusive; ``isolated_kb``: free memory in isolated pageblocks.
+    for it (offlining, refused areas); ``max_order`` inclusive; ``isolated_kb``: free memory in isolated pageblocks;
+    ``crosses_zone``: a pageblock of the range reaches out of its zone.
     ``signs``: what else was seen, "vfio in use (line 3)"; ``extfrag``: extfrag_index by order, of one zone.
     """
 
@@ -171,6 +172,7 @@ class Evidence:
     zones: tuple[ZoneState, ...] = ()
     isolated_kb: int | None = None
     isolated_blocks: int | None = None
+    crosses_zone: bool | None = None
     pins_held: int | None = None
     migrate_ret: int | None = None
     poisoned_pfn: int | None = None
