@@ -40,6 +40,9 @@ __all__ = ["parse_log"]
 #: Events kept of one log; a machine that writes gigabytes of one message is told by its first ones and their number.
 MOST_EVENTS = 50_000
 
+#: Characters of a message that are looked at, other than a bitmap: printk cuts at 1 KiB.
+LONGEST = 2048
+
 #: Lines of a Mem-Info block between its first and its last.
 _BLOCK_LINES = 400
 
@@ -78,14 +81,21 @@ _VIRTIO = re.compile(
 _VIRTIO_SIZE = re.compile(r"virtio_mem ([\w.:-]{1,32}): ([a-z][a-z ]{3,30} size|start address): 0x([0-9a-f]{1,16})")
 _STILL = re.compile(r"\b(\d{1,18}) pages are still in use!")
 _POISON = re.compile(r"(?:Memory failure|soft offline): (?:0x)?([0-9a-f]{1,16}):? (.{1,160})", re.IGNORECASE)
+#: What names a buffer that could not be had, by what each contains.
 _DMA_FORMS = (
-    re.compile(
-        r"(?:^|\] )([\w.,:@ -]{1,64}?): failed to allocate (?:\w{1,20} ){0,3}(?:with|of) size (?:=|:)? ?(\d{1,18})"
+    (
+        ": failed to allocate ",
+        re.compile(
+            r"(?:^|\] )([\w.,:@ -]{1,64}?): failed to allocate (?:\w{1,20} ){0,3}(?:with|of) size (?:=|:)? ?(\d{1,18})"
+        ),
     ),
-    re.compile(
-        r"([\w.,:@ -]{1,64}?): swiotlb: coherent allocation failed,? (?:for device \S{1,64} )?size[=: ]{1,2}(\d{1,18})"
+    (
+        ": swiotlb: coherent",
+        re.compile(
+            r"([\w.,:@ -]{1,64}?): swiotlb: coherent allocation failed,? (?:for device \S{1,64} )?size[=: ]{1,2}(\d{1,18})"
+        ),
     ),
-    re.compile(r"([\w.,:@ -]{0,64}?):? ?dma_alloc_\w{1,24}(?:\(\))?,? (?:of size (\d{1,18}) )?fail"),
+    ("dma_alloc_", re.compile(r"([\w.,:@ -]{0,64}?):? ?dma_alloc_\w{1,24}(?:\(\))?,? (?:of size (\d{1,18}) )?fail")),
 )
 _VERSION = re.compile(r"\bLinux version (\d{1,2}\.\d{1,3}\S{0,64})")
 _TRACE_VERSION = re.compile(
@@ -195,6 +205,8 @@ class _Parser:
         """Read one message."""
         self.line = line
         text = line.text
+        if len(text) > LONGEST and "available pages:" not in text:
+            text = text[:LONGEST]
         if self.pages.feed(text, line.number):
             return
         for marker, reader in self.readers:
@@ -213,7 +225,7 @@ class _Parser:
     # facts
 
     def _facts(self, line: LogLine) -> None:
-        text, facts = line.text, self.log.facts
+        text, facts = line.text[:LONGEST], self.log.facts
         # the banner is sure, a trace's header nearly, a version in a sentence only better than nothing
         if "Linux version" in text and (match := _VERSION.search(text)):
             facts.kernel, facts.kernel_from = match[1], "banner"
@@ -304,8 +316,9 @@ class _Parser:
     def _dma(self, text: str) -> bool:
         if "fail" not in text or "CMA" in text:
             return False
-        for form in _DMA_FORMS:
-            if match := form.search(text):
+        for marker, form in _DMA_FORMS:
+            at = text.find(marker)
+            if at >= 0 and (match := form.search(text, max(0, at - 100), at + 200)):
                 device = match[1].strip() or None
                 self._add(DmaFailure(line=0, device=device, size=int(match[2]) if match[2] else None))
                 return True
@@ -370,7 +383,9 @@ class _Parser:
     # memory
 
     def _failure(self, text: str) -> bool:
-        match = _FAILURE.search(text)
+        # names stand before the word, so that what is searched stays short
+        at = max(text.find(" failure"), text.find(" stalls for"))
+        match = _FAILURE.search(text, max(0, at - 100)) if at >= 0 else None
         if match is None:
             return False
         self._failed(match[1], match[2], int(match[3]), int(match[4], 16), match[5])

@@ -56,7 +56,7 @@ class Cause:
 
     ``errno``: what the caller sees (16 EBUSY, 12 ENOMEM, 22 EINVAL, 4 EINTR), several where steps differ;
     ``transient``: whether it passes by itself; ``seen``: its signature, by source of data; ``source``: kernel file,
-    function, release.
+    function, release; ``surest``: how sure it can be at best.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Cause:
     source: str
     remedies: tuple[str, ...]
     judge: Judge
+    surest: Certainty
     commits: tuple[Commit, ...] = ()
 
 
@@ -92,6 +93,7 @@ def cause(
     source: str,
     remedies: Sequence[str],
     commits: Sequence[Commit] = (),
+    surest: Certainty = Certainty.CERTAIN,
 ) -> Callable[[Judge], Judge]:
     """Enter a judging function into the list of causes."""
 
@@ -99,7 +101,7 @@ def cause(
         if name in CAUSES:
             raise ValueError(f"cause {name!r} is there already")
         CAUSES[name] = Cause(
-            name, title, tuple(errno), transient, seen, source, tuple(remedies), function, tuple(commits)
+            name, title, tuple(errno), transient, seen, source, tuple(remedies), function, surest, tuple(commits)
         )
         return function
 

@@ -154,6 +154,7 @@ def kernel_page(e: Evidence) -> Judgement | None:
 @cause(
     "lru batch",
     "page waiting in a per-cpu LRU batch, or taken off the LRU by reclaim or compaction",
+    surest=LIKELY,
     errno=(16,),
     transient=True,
     seen={
@@ -268,6 +269,7 @@ def long_term_pin(e: Evidence) -> Judgement | None:
 @cause(
     "short-term reference",
     "short-lived extra reference (direct I/O, fork, a fault in progress, speculative look-up)",
+    surest=LIKELY,
     errno=(16,),
     transient=True,
     seen={"kpageflags": "an ordinary LRU page", "log": "one reference too many, another page each time"},
@@ -345,6 +347,7 @@ def buffers(e: Evidence) -> Judgement | None:
 @cause(
     "writeback",
     "dirty page or page under writeback",
+    surest=LIKELY,
     errno=(16,),
     transient=True,
     seen={"kpageflags": "DIRTY or WRITEBACK, file", "log": "page dump with flag writeback or dirty"},
@@ -369,6 +372,7 @@ def writeback(e: Evidence) -> Judgement | None:
 @cause(
     "swap cache count",
     "swap cache page whose references the kernel counts wrong",
+    surest=LIKELY,
     errno=(16,),
     transient=True,
     seen={"log": "migration failure of a page with a_ops swap_aops, not anonymous, no reference too many"},

@@ -18,6 +18,7 @@ FEW_WINDOWS = 64
 @cause(
     "racing isolation",
     "another allocation was isolating the same pageblock",
+    surest=LIKELY,
     errno=(16,),
     transient=True,
     seen={
@@ -121,6 +122,7 @@ def gigantic_page(e: Evidence) -> Judgement | None:
 @cause(
     "hugetlb page",
     "a huge page of the pool lies in the range",
+    surest=LIKELY,
     errno=(16,),
     transient=False,
     seen={"kpageflags": "HUGE", "log": "PFNs busy for one range again and again while huge pages are reserved"},
@@ -264,6 +266,7 @@ def inflated_reference(e: Evidence) -> Judgement | None:
 @cause(
     "no free range",
     "no range of this size is free, nor can be made so",
+    surest=LIKELY,
     errno=(12,),
     transient=False,
     seen={

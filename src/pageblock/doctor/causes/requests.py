@@ -177,7 +177,7 @@ def larger_than_any(e: Evidence) -> Judgement | None:
             return Judgement(
                 LIKELY,
                 [
-                    f"{e.pages or 1 << e.order:,} pages need order {e.order}; the largest block usually has 10, and no CMA area gave it"
+                    f"{e.pages or 1 << e.order:,} pages need order {e.order}; blocks usually end at 10, and no CMA area gave it"
                 ],
                 settles=["whether there is a CMA area for the device: dmesg | grep -i cma"],
             )
@@ -187,6 +187,7 @@ def larger_than_any(e: Evidence) -> Judgement | None:
 @cause(
     "caller's gfp",
     "the caller's gfp forbids moving file system pages",
+    surest=LIKELY,
     errno=(16,),
     transient=False,
     seen={
@@ -311,6 +312,7 @@ def memory_short(e: Evidence) -> Judgement | None:
 @cause(
     "fragmentation",
     "free memory is there, in pieces that are too small",
+    surest=LIKELY,
     errno=(12,),
     transient=True,
     seen={
@@ -335,7 +337,7 @@ def fragmentation(e: Evidence) -> Judgement | None:
         return Judgement(
             LIKELY,
             [
-                f"order {failing[0]} and above fail, index {e.extfrag[failing[0]]:.3f}: near 1 is fragmentation, near 0 lack of memory"
+                f"order {failing[0]} and above fail, index {e.extfrag[failing[0]]:.3f}: 1 is fragmentation, 0 lack of memory"
             ],
         )
     if not e.order:
