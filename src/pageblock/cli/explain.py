@@ -6,6 +6,7 @@ import sys
 import click
 
 from ..doctor.explain import LogReport, explain_log
+from ..doctor.kernel import kernel_version
 from ..errors import InputError
 from ..machine.kernel_log import parse_log
 from ..machine.log_text import read_log
@@ -28,6 +29,8 @@ def command(logs: tuple[str, ...], kernel: str | None, as_json: bool) -> int:
     LOG: dmesg, journalctl, syslog, console or mail text, plain or compressed; - for standard input. Exits 1 if nothing is
     recognised, 2 if a log can't be read.
     """
+    if kernel is not None and kernel_version(kernel) is None:
+        raise InputError(f"--kernel {kernel!r} is no release: write for example 5.15.16 or 6.1.0-18-amd64")
     reports: list[LogReport] = []
     unreadable = 0
     for name in logs:

@@ -293,7 +293,7 @@ def _bitmap_notes(event: CmaFailure, e: Evidence) -> list[str]:
     if area.largest is None:
         return ["pieces of the bitmap are missing in the log: only its sums are known"]
     per_bit = bitmap.order_per_bit
-    align = f"an alignment of {1 << (area.align or 0):,} pages, the usual one (the log does not tell it)"
+    align = f"the usual alignment of {1 << (area.align or 0):,} pages (the log does not tell it)"
     bits = "one bit a page" if not per_bit else f"one bit for {1 << per_bit:,} pages"
     if per_bit is None:
         bits = "one bit a page is assumed; the runs overlap"

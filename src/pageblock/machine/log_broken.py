@@ -61,7 +61,7 @@ _BITMAP_WORD = re.compile(r"[\d@+=>]{1,65536}|free|of|total|pages").fullmatch
 _LIST_WORD = re.compile(r"\d{1,20}\*\d{1,12}kB|\([A-Z]{1,12}\)|=|\d{1,20}kB").fullmatch
 _FLAG_TEXT = re.compile(r"[\w|=,()#]{1,512}(?: CMA)?").fullmatch
 _OWNER_TEXT = re.compile(
-    r"(?:Unmovable|Movable|Reclaimable|HighAtomic|CMA|Isolate|migratetype|gfp_mask|pid|tgid|ts|free_ts|id|0x)\b|__GFP_|GFP_|\)"
+    r"(?:Unmovable|Movable|Reclaimable|HighAtomic|CMA|Isolate|migratetype|gfp_mask|pid|tgid|ts|free_ts|id)\b|0x|__GFP_|GFP_|\)"
 ).match
 
 

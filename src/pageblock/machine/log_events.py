@@ -99,6 +99,8 @@ class Bitmap:
     @property
     def order_per_bit(self) -> int | None:
         """The least order a bit can stand for so that the runs do not overlap; None: none fits, as if cut or garbled."""
+        if not self.runs:
+            return 0
         for order in range(32):
             bits = (self.total + (1 << order) - 1) >> order
             ends = [first + (pages >> order) for pages, first in self.runs]
