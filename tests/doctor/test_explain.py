@@ -1,13 +1,14 @@
 """Logs of our own, whole: what is one failure, what belongs to it, how often it happened, and what is said."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
-from pageblock.doctor.causes import Certainty
+from pageblock.doctor.causes import Certainty, PageState
 from pageblock.doctor.explain import Explained, explain_log
 from pageblock.machine.kernel_log import parse_log
-from pageblock.machine.log_text import split_line
+from pageblock.machine.log_text import read_log, split_line
 from tests.logs import bitmap, busy, cma_failed, free_list, page, zone
 
 
@@ -218,3 +219,51 @@ def test_context_is_no_failure() -> None:
     )
     assert report.explained == []
     assert report.context == ["2 times memory went offline, 1,024 pages in all"]
+
+
+@pytest.mark.parametrize(("kernel", "offlined"), [("6.1.192", 4), ("6.12.117", 4)])
+def test_what_a_guest_of_our_own_wrote(kernel: str, offlined: int) -> None:
+    """dmesg of Debian's kernels in QEMU (1 GiB, hugepagesz=1G hugepages=4 movablecore=256M, dynamic debug of
+    mm/memory_hotplug.c): each memory block was told to go offline and interrupted after a second, then SysRq m and f.
+    """
+    path = Path(__file__).parents[1] / "machine" / "dmesg" / f"{kernel}.txt.zst"
+    report = explain_log(parse_log(read_log(str(path))), kernel)
+    assert (report.facts.kernel_from, report.facts.page_size, report.facts.max_order) == ("banner", 4096, 10)
+    found = {
+        (explained.kind, explained.best[0].cause.name if explained.best else None) for explained in report.explained
+    }
+    assert {
+        ("too few huge pages", "no free range"),
+        ("page dump", "reserved"),
+        ("offlining failed", "zone boundary"),
+        ("memory state", None),
+        ("allocation failure", None),
+    } <= found
+    assert report.context == [f"{offlined} times memory went offline, {offlined * 32768:,} pages in all"]
+    refused = next(explained for explained in report.explained if explained.kind == "page dump")
+    assert refused.notes == [
+        f"then offlining [mem {_block_of(refused.evidence.page)}] failed: failure to isolate range"
+    ]
+    assert "by hand" in report.explained[-1].what
+
+
+def _block_of(page: PageState | None) -> str:
+    """The memory block (128 MiB) in which a page lies, as the kernel names its bytes."""
+    assert page is not None
+    assert page.pfn is not None
+    start = page.pfn * 4096 // (128 << 20) * (128 << 20)
+    return f"{start:#x}-{start + (128 << 20) - 1:#x}"
+
+
+def test_a_page_outside_the_range_does_not_belong_to_its_failure() -> None:
+    dump = page(0x5F00, "reserved", "unmovable page")
+    found = explain([*dump, "memory offlining [mem 0x140000000-0x147ffffff] failed due to failure to isolate range"])
+    assert [(f.kind, f.notes) for f in found] == [("page dump", []), ("offlining failed", [])]
+
+
+def test_more_huge_pages_than_memory() -> None:
+    lines = [
+        "Memory: 367328K/1048056K available (14336K kernel code, 3000K rwdata)",
+        "HugeTLB: allocating 4 of page size 1.00 GiB failed.  Only allocated 0 hugepages.",
+    ]
+    assert names(one(lines), Certainty.CERTAIN) == ["no free range"]

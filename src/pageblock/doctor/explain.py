@@ -86,7 +86,7 @@ def explain_log(log: KernelLog, source: str) -> LogReport:
     """Explain each failure of a log."""
     told: list[Event] = [event for event in log.events if not isinstance(event, Offlined)]
     explained: list[Explained] = []
-    for case in cases(told):
+    for case in cases(told, log.facts.page_size or 4096):
         evidence = evidence_of(case, log.facts)
         last = case.events[-1]
         found = Explained(
@@ -235,6 +235,8 @@ def _what_migration(case: Case, event: MigrationFailure) -> str:
 def _what_allocation(event: AllocationFailure, e: Evidence) -> str:
     size = _bytes((e.page_size or 4096) << max(event.order, 0))
     gfp = "|".join(sorted(event.gfp)) or f"mode {event.mode:#x}"
+    if event.what == "oom" and event.order < 0:
+        return f"{event.comm} called the OOM killer by hand (SysRq f), not for lack of memory"
     if event.what == "oom":
         return f"{event.comm} called the OOM killer for order {event.order} ({gfp})"
     if event.what.startswith("vmemmap"):

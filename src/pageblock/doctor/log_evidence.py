@@ -82,7 +82,20 @@ def near(before: Event, after: Event, lines: int = NEAR_LINES, within: float = N
     return after.seconds - seconds <= within
 
 
-def cases(events: Sequence[Event]) -> list[Case]:
+def _of_range(case: Case, event: OfflineFailure, page_size: int) -> bool:
+    """Whether a page that stood in the way can lie in the range that failed."""
+    pages = [
+        e.page.pfn if isinstance(e, PageDumped) else e.pfn
+        for e in case.events
+        if isinstance(e, PageDumped | MigrationFailure)
+    ]
+    known = [pfn for pfn in pages if pfn is not None]
+    if not known or event.start is None or event.end is None:
+        return True
+    return any(event.start // page_size <= pfn <= event.end // page_size for pfn in known)
+
+
+def cases(events: Sequence[Event], page_size: int = 4096) -> list[Case]:
     """Group events that are one failure, then those that are the same failure again; in order of the first line."""
     single: list[Case] = []
     for event in events:
@@ -113,8 +126,12 @@ def cases(events: Sequence[Event]) -> list[Case]:
         elif isinstance(event, OfflineFailure):
             known = event.reason in (None, "unmovable page", "failure to isolate range")
             owner = last if last is not None and isinstance(last.first, PageDumped | MigrationFailure) else None
-            if owner is not None and near(owner.events[-1], event, within=OFFLINE_SECONDS):
-                owner.offline = event
+            if (
+                owner is not None
+                and near(owner.events[-1], event, within=OFFLINE_SECONDS)
+                and _of_range(owner, event, page_size)
+            ):
+                owner.offline = owner.offline or event
                 if known:
                     continue
             elif known and last is not None and isinstance(last.first, OfflineFailure) and near(last.first, event):
@@ -228,6 +245,8 @@ def evidence_of(case: Case, facts: Facts) -> Evidence:
             return replace(base, errno=failed, caller="offline", rule=event.reason)
         case AllocationFailure():
             rule = {"oom": "oom", "vmemmap alloc": "vmemmap"}.get(event.what)
+            if event.order < 0:
+                return replace(base, caller="oom by hand")
             gfp = event.gfp or _old_gfp(event.mode)
             return replace(
                 base,
@@ -248,7 +267,16 @@ def evidence_of(case: Case, facts: Facts) -> Evidence:
         case HugetlbShort():
             early = event.clock == "boot" and event.seconds is not None and event.seconds < BOOT
             pages = event.size // (facts.page_size or 4096)
-            return replace(base, errno=12, caller="hugetlb", step="reserve" if early else "allocate", pages=pages)
+            memory = None if facts.memory_kb is None else (facts.memory_kb << 10) // (facts.page_size or 4096)
+            return replace(
+                base,
+                errno=12,
+                caller="hugetlb",
+                step="reserve" if early else "allocate",
+                pages=pages,
+                wanted_pages=event.wanted * pages,
+                memory_pages=memory,
+            )
         case HugetlbInflated():
             return replace(base, errno=16, caller="hugetlb", rule="inflated")
         case StillInUse():

@@ -72,7 +72,10 @@ def _show_one(explained: Explained, console: Console) -> None:
             f"Also {finding.judgement.certainty.value}: {finding.cause.title}{f' ({reasons})' if reasons else ''}",
         )
     if not best:
-        _line(console, "The log does not say what stood in the way.")
+        if explained.evidence.errno is not None:
+            _line(console, "The log does not say what stood in the way.")
+        for text in _ruled_out(explained):
+            _line(console, f"  not      {text}")
     if explained.remedies:
         _line(console, f"Do: {'; or '.join(explained.remedies[:4])}")
 
@@ -97,11 +100,7 @@ def _show_finding(finding: Finding, explained: Explained, console: Console, *, f
     rows = [("for", text) for text in judgement.speaks_for[:_MOST]] or [("for", "nothing but the errno")]
     rows += [("against", text) for text in judgement.against[:_MOST]] or [("against", "nothing in this log")]
     if first:
-        out = [
-            f"{other.cause.name}: {'; '.join(other.judgement.against)}"
-            for other in explained.with_certainty(Certainty.RULED_OUT)
-        ]
-        rows += [("not", text) for text in dict.fromkeys(out)][:_MOST]
+        rows += [("not", text) for text in _ruled_out(explained)]
     rows += [("settles", text) for text in judgement.settles[:_MOST]]
     if judgement.commits:
         rows += [("commit", f"{commit.hash}: {commit.what} ({commit.release})") for commit in finding.cause.commits]
@@ -109,6 +108,15 @@ def _show_finding(finding: Finding, explained: Explained, console: Console, *, f
     for name, text in rows:
         _line(console, f"  {name if name != last else '':<8} {text}")
         last = name
+
+
+def _ruled_out(explained: Explained) -> list[str]:
+    """What the log excludes, with its reason."""
+    out = [
+        f"{finding.cause.name}: {'; '.join(finding.judgement.against)}"
+        for finding in explained.with_certainty(Certainty.RULED_OUT)
+    ]
+    return out[:_MOST]
 
 
 def to_json(report: LogReport) -> dict[str, Any]:

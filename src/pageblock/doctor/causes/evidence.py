@@ -151,6 +151,7 @@ class Evidence:
     "bitmap", "isolate", "migrate", "test", "allocate", "reserve"; ``pages``: asked for; ``rule``: the kernel's own word
     for it (offlining, refused areas); ``max_order`` inclusive; ``isolated_kb``: free memory in isolated pageblocks;
     ``crosses_zone``: a pageblock of the range reaches out of its zone.
+    ``wanted_pages``: of all pieces asked for together; ``memory_pages``: of the machine.
     ``signs``: what else was seen, "vfio in use (line 3)"; ``extfrag``: extfrag_index by order, of one zone.
     """
 
@@ -169,6 +170,8 @@ class Evidence:
     repeats: Repeats = field(default_factory=Repeats)
     gfp: frozenset[str] = frozenset()
     order: int | None = None
+    wanted_pages: int | None = None
+    memory_pages: int | None = None
     zones: tuple[ZoneState, ...] = ()
     isolated_kb: int | None = None
     isolated_blocks: int | None = None

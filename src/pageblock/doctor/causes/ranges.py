@@ -266,7 +266,6 @@ def inflated_reference(e: Evidence) -> Judgement | None:
 @cause(
     "no free range",
     "no range of this size is free, nor can be made so",
-    surest=LIKELY,
     errno=(12,),
     transient=False,
     seen={
@@ -278,11 +277,16 @@ def inflated_reference(e: Evidence) -> Judgement | None:
         "pageblock doctor --size SIZE says what blocks each range and what would help",
         "reserve at boot: hugepagesz=1G hugepages=N, or hugetlb_cma=",
         "echo 1 > /proc/sys/vm/compact_memory, then ask again",
+        "ask for fewer, where they are more than the machine has",
     ),
 )
 def no_free_range(e: Evidence) -> Judgement | None:
     if e.caller != "hugetlb" or e.rule == "inflated":
         return None
+    if e.wanted_pages and e.memory_pages and e.wanted_pages > e.memory_pages:
+        return Judgement(
+            CERTAIN, [f"{e.wanted_pages:,} pages in all were asked for, and the machine has {e.memory_pages:,}"]
+        )
     found = Judgement(
         LIKELY, ["each aligned range of the size held a page that cannot move, or its pages had nowhere to go"]
     )
