@@ -26,6 +26,7 @@ OFFLINE = Evidence(errno=16, caller="offline", step="isolate")
 MOVING = Evidence(errno=16, caller="offline", step="migrate", migrate_ret=1)
 CMA = Evidence(errno=16, caller="cma", pages=64)
 BUSY = replace(CMA, step="test")
+NEW = replace(CMA, kernel=(6, 17), kernel_text="6.17.2")
 BUDDY = Evidence(errno=12, caller="buddy", order=4, gfp=frozenset(("GFP_KERNEL",)))
 NORMAL = ZoneState(
     "Normal",
@@ -153,6 +154,20 @@ def test_a_cause_is_documented(name: str) -> None:
         ("bitmap fragmentation", replace(CMA, area=Area(4096, 2048, 512, 9, 30, 6)), Certainty.RULED_OUT),
         ("bitmap fragmentation", replace(CMA, errno=12), Certainty.LIKELY),
         ("bitmap fragmentation", replace(CMA, errno=12, area=Area(4096, 2048, 70, 40, 0, 6)), Certainty.LIKELY),
+        # since 6.15 -16 also means that the bitmap has no room
+        ("bitmap fragmentation", replace(NEW, area=Area(4096, 2048, 32, 64, 0, 6)), Certainty.CERTAIN),
+        ("bitmap fragmentation", replace(CMA, area=Area(4096, 2048, 32, 64, 0, 6)), Certainty.CERTAIN),
+        ("bitmap fragmentation", replace(NEW, area=Area(4096, 200)), Certainty.LIKELY),
+        ("bitmap fragmentation", NEW, Certainty.POSSIBLE),
+        ("bitmap fragmentation", replace(NEW, kernel=(6, 12), area=Area(4096, 200)), None),
+        (
+            "bitmap fragmentation",
+            replace(NEW, kernel=(6, 12), kernel_or_later=True, area=Area(4096, 200)),
+            Certainty.POSSIBLE,
+        ),
+        ("area used up", replace(NEW, area=Area(4096, 40)), Certainty.CERTAIN),
+        ("long-term pin", replace(NEW, area=Area(4096, 40)), None),
+        ("racing isolation", replace(NEW, area=Area(4096, 40)), None),
         ("no target", replace(CMA, errno=12, area=Area(4096, 2048, 512, 9, 30, 6)), Certainty.LIKELY),
         ("no target", replace(CMA, errno=12, area=Area(4096, 2048, 32, 64, 0, 6)), Certainty.RULED_OUT),
         ("no target", replace(CMA, errno=12), Certainty.POSSIBLE),

@@ -34,8 +34,9 @@ def test_repeated_failures_are_one_finding() -> None:
     assert found.seconds == pytest.approx(3.9)
 
 
-def test_requests_of_another_size_are_another_finding() -> None:
-    assert [found.evidence.pages for found in explain([cma_failed(77, -16), cma_failed(78, -16)])] == [77, 78]
+def test_requests_of_another_size_are_another_finding_where_the_area_is_known() -> None:
+    lines = ["cma: Reserved 16 MiB at 0x3c000000", cma_failed(77, -16), cma_failed(78, -16)]
+    assert [found.evidence.pages for found in explain(lines)] == [77, 78]
 
 
 def test_the_walk_before_a_failure_belongs_to_it() -> None:
@@ -267,3 +268,20 @@ def test_more_huge_pages_than_memory() -> None:
         "HugeTLB: allocating 4 of page size 1.00 GiB failed.  Only allocated 0 hugepages.",
     ]
     assert names(one(lines), Certainty.CERTAIN) == ["no free range"]
+
+
+def test_sizes_are_one_finding_where_only_the_errno_is_known() -> None:
+    found = one([cma_failed(4, -12), cma_failed(8, -12), cma_failed(2, -12)])
+    assert (found.times, found.evidence.pages) == (3, 2)
+    assert found.what == "cma_alloc linux,cma: 2 to 8 pages refused, ret -12 (no memory)"
+
+
+def test_a_driver_that_complains_first_belongs_to_the_failure() -> None:
+    found = one(["vdec 0: dma alloc of size 315392 failed", cma_failed(77, -12)])
+    assert found.notes[0] == "so vdec 0 got no buffer of 315,392 bytes"
+
+
+def test_no_room_is_busy_in_new_kernels() -> None:
+    found = one([cma_failed(300, -16).replace("cma_alloc", "__cma_alloc"), "cma: => 40 free of 512 total pages"])
+    assert names(found, Certainty.CERTAIN) == ["area used up"]
+    assert [f.cause.name for f in found.findings] == ["area used up"]

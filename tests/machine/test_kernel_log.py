@@ -344,6 +344,8 @@ def test_free_lists_that_run_into_each_other_are_left_out() -> None:
         ("vc4-drm soc:gpu: failed to allocate buffer with size 786432", DmaFailure),
         ("dma-proxy 0: swiotlb: coherent allocation failed, size=786432", DmaFailure),
         ("fpga buf@3: dma_alloc_coherent() failed", DmaFailure),
+        ("csi 0: dma_alloc_coherent of size 786432 failed", DmaFailure),
+        ("csi 0: dma alloc of size 786432 failed", DmaFailure),
         ("cma: Failed to reserve 192 MiB on node 0", AreaRefused),
         ("Reserved memory: incorrect alignment of CMA region", AreaRefused),
         ("cma: Not enough slots for CMA reserved regions!", AreaRefused),
@@ -431,3 +433,41 @@ def test_ordinary_lines_are_no_events() -> None:
         ).events
         == []
     )
+
+
+def test_the_bitmap_of_several_ranges() -> None:
+    lines = [
+        cma_failed(300, -16).replace("cma_alloc", "__cma_alloc"),
+        "cma: number of available pages: ",
+        "cma: range 0: 200@100+250@4000",
+        "cma: ",
+        "cma: range 1: 300@0",
+        "cma: ",
+        "=> 750 free of 32768 total pages",
+    ]
+    failure = only(parse(lines), CmaFailure)
+    assert failure.since == (6, 15)
+    assert failure.bitmap is not None
+    assert [pages for pages, _ in failure.bitmap.runs] == [200, 250, 300]
+    assert (failure.bitmap.free, failure.bitmap.total, failure.bitmap.largest) == (750, 32768, 300)
+    assert failure.bitmap.fits(200, 0) == 1 + 51 + 101
+
+
+@pytest.mark.parametrize(
+    "text", ["cma: => 40 free of 512 total pages", "cma: number of available pages: => 40 free of 512 total pages"]
+)
+def test_a_bitmap_of_which_only_the_sums_are_left(text: str) -> None:
+    failure = only(parse([cma_failed(300, -16).replace("cma_alloc", "__cma_alloc"), text]), CmaFailure)
+    assert (failure.since, failure.bitmap) == ((6, 12), Bitmap((), 40, 512))
+
+
+def test_messages_that_the_kernel_left_out() -> None:
+    log = parse(["cma_alloc: 29 callbacks suppressed", cma_failed(300, -16)])
+    assert log.suppressed == 29
+
+
+def test_a_failure_without_the_process() -> None:
+    failure = only(
+        parse(["vmemmap alloc failure: order:9, mode:0x4cc0(GFP_KERNEL), nodemask=(null)"]), AllocationFailure
+    )
+    assert (failure.comm, failure.what) == ("", "vmemmap alloc")

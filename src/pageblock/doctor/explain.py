@@ -86,7 +86,7 @@ def explain_log(log: KernelLog, source: str) -> LogReport:
     """Explain each failure of a log."""
     told: list[Event] = [event for event in log.events if not isinstance(event, Offlined)]
     explained: list[Explained] = []
-    for case in cases(told, log.facts.page_size or 4096):
+    for case in cases(told, log.facts.page_size or 4096, areas_known=bool(log.facts.areas or log.facts.cma_kb)):
         evidence = evidence_of(case, log.facts)
         last = case.events[-1]
         found = Explained(
@@ -147,7 +147,9 @@ def _what(case: Case, e: Evidence) -> str:
     match event:
         case CmaFailure():
             area = f" {event.area}" if event.area else ""
-            text = f"cma_alloc{area}: {event.pages:,} pages refused, ret {_errno(event.errno)}"
+            sizes = sorted({e.pages for e in case.events if isinstance(e, CmaFailure)})
+            pages = _count(sizes[0], "page") if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} pages"
+            text = f"cma_alloc{area}: {pages} refused, ret {_errno(event.errno)}"
             if event.bitmap is not None:
                 text += f", {event.bitmap.free:,} of {event.bitmap.total:,} pages free"
             return text
@@ -240,8 +242,8 @@ def _what_allocation(event: AllocationFailure, e: Evidence) -> str:
     if event.what == "oom":
         return f"{event.comm} called the OOM killer for order {event.order} ({gfp})"
     if event.what.startswith("vmemmap"):
-        return f"{event.comm}: no block of order {event.order} ({size}) for the memmap of memory that is being added"
-    return f"{event.comm}: {event.what} of order {event.order} ({size}) failed ({gfp})"
+        return f"{event.comm or 'memory'}: no block of order {event.order} ({size}) for the memmap of memory that is being added"
+    return f"{event.comm or 'a process'}: {event.what} of order {event.order} ({size}) failed ({gfp})"
 
 
 def _block(event: OfflineFailure) -> str:
@@ -342,6 +344,8 @@ def _context(log: KernelLog) -> list[str]:
             if "subblock size" in sizes:
                 line += " (a subblock is a pageblock since 5.19, the largest block before)"
             found.append(line)
+    if log.suppressed:
+        found.append(f"the kernel left out {_count(log.suppressed, 'further message')} of cma_alloc")
     if log.dropped:
         found.append(f"{log.dropped:,} further messages of these kinds are only counted")
     return found

@@ -95,7 +95,7 @@ def _of_range(case: Case, event: OfflineFailure, page_size: int) -> bool:
     return any(event.start // page_size <= pfn <= event.end // page_size for pfn in known)
 
 
-def cases(events: Sequence[Event], page_size: int = 4096) -> list[Case]:
+def cases(events: Sequence[Event], page_size: int = 4096, *, areas_known: bool = False) -> list[Case]:
     """Group events that are one failure, then those that are the same failure again; in order of the first line."""
     single: list[Case] = []
     for event in events:
@@ -110,6 +110,10 @@ def cases(events: Sequence[Event], page_size: int = 4096) -> list[Case]:
                 continue
         elif isinstance(event, CmaFailure):
             case = Case([event])
+            if single and isinstance(driver := single[-1].first, DmaFailure) and near(driver, event, 3):
+                # some drivers complain before cma_alloc's own line
+                case.drivers.append(driver)
+                single.pop()
             while single and event.errno == 16 and isinstance(walk := single[-1].first, BusyWalk) and near(walk, event):
                 case.walks.insert(0, walk)
                 single.pop()
@@ -141,13 +145,17 @@ def cases(events: Sequence[Event], page_size: int = 4096) -> list[Case]:
         elif isinstance(event, PageDumped) and event.page.reason is not None and event.page.reason not in DUMP_REASONS:
             continue
         single.append(Case([event]))
-    return _merged(single)
+    return _merged(single, areas_known)
 
 
-def _merged(single: list[Case]) -> list[Case]:
+def _merged(single: list[Case], areas_known: bool) -> list[Case]:
+    # where nothing but the errno is known, sizes make no difference
+    apart = any(isinstance(case.first, CmaFailure) and (case.first.bitmap or case.walks) for case in single)
     found: dict[object, Case] = {}
     for case in single:
         key = _key(case.first)
+        if isinstance(case.first, CmaFailure) and not apart and not areas_known:
+            key = ("cma", case.first.area, case.first.errno)
         known = found.get(key)
         if known is None:
             found[key] = case
@@ -313,11 +321,15 @@ def _of_cma(case: Case, event: CmaFailure, facts: Facts, base: Evidence) -> Evid
     elif (size := _area_bytes(event.area, facts)) is not None:
         area = Area(pages=size // (facts.page_size or 4096))
     zones = _zones(case.mem, frozenset(("GFP_KERNEL",)), every=True)
+    pages = min(e.pages for e in case.events if isinstance(e, CmaFailure))
+    if base.kernel is None and event.since is not None:
+        text = f"{event.since[0]}.{event.since[1]} or later (by its message)"
+        base = replace(base, kernel=event.since, kernel_text=text, kernel_or_later=True)
     found = replace(
         base,
         errno=event.errno,
         caller="cma",
-        pages=event.pages,
+        pages=pages,
         area=area,
         zones=zones,
         isolated_kb=_isolated(zones, facts),

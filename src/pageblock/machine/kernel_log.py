@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from .log_broken import joined
 from .log_events import (
+    RANGE_BITS,
     AllocationFailure,
     AreaRefused,
     Bitmap,
@@ -50,9 +51,11 @@ _BLOCK_LINES = 400
 _WALK_GAP = 2.0
 
 _CMA = re.compile(
-    r"cma_alloc: (?:([^\s:]{1,64}): )?alloc failed, req-size: {0,2}(\d{1,18}) pages, ret: {0,2}-?(\d{1,4})"
+    r"(\w{0,8}cma_alloc\w{0,16}): (?:([^\s:]{1,64}): )?alloc failed, req-size: {0,2}(\d{1,18}) pages, ret: {0,2}-?(\d{1,4})"
 )
-_BITMAP = re.compile(r"number of available pages: ?([\d@+ ]{0,131072})=> ?(\d{1,18}) free of (\d{1,18}) total pages")
+_BITMAP = re.compile(r"=> ?(\d{1,18}) free of (\d{1,18}) total pages")
+_SUPPRESSED = re.compile(r"cma_alloc\w{0,16}: (\d{1,9}) callbacks suppressed")
+_RANGE = re.compile(r"\brange \d{1,2}: ?")
 _RUN = re.compile(r"(\d{1,18})@(\d{1,18})")
 _BUSY = re.compile(r"alloc_contig_range: \[(?:0x)?([0-9a-f]{1,16}), ?(?:0x)?([0-9a-f]{1,16})\) PFNs busy")
 _BUSY_3 = re.compile(r"alloc_contig_range:? test_pages_isolated\(([0-9a-f]{1,16}), ([0-9a-f]{1,16})\) failed")
@@ -64,7 +67,7 @@ _OFFLINING = re.compile(
 _OFFLINE_BLOCK = re.compile(r"memory (memory\d{1,9}): Offline failed")
 _OFFLINED = re.compile(r"Offlined Pages (\d{1,18})")
 _FAILURE = re.compile(
-    r"(\S.{0,63}?): ([a-z][a-z ]{2,30}?) (?:failure|stalls for \d{1,12}ms)[:.,] order: ?(\d{1,3}), mode: ?0x([0-9a-f]{1,8})"
+    r"(?:(\S.{0,63}?): )?([a-z][a-z ]{2,30}?) (?:failure|stalls for \d{1,12}ms)[:.,] order: ?(\d{1,3}), mode: ?0x([0-9a-f]{1,8})"
     r"(?:\(([^)]{0,400})\))?"
 )
 _OOM = re.compile(
@@ -95,6 +98,7 @@ _DMA_FORMS = (
             r"([\w.,:@ -]{1,64}?): swiotlb: coherent allocation failed,? (?:for device \S{1,64} )?size[=: ]{1,2}(\d{1,18})"
         ),
     ),
+    ("dma alloc of size", re.compile(r"([\w.,:@ -]{0,64}?):? dma alloc of size (\d{1,18}) failed")),
     ("dma_alloc_", re.compile(r"([\w.,:@ -]{0,64}?):? ?dma_alloc_\w{1,24}(?:\(\))?,? (?:of size (\d{1,18}) )?fail")),
 )
 _VERSION = re.compile(r"\bLinux version (\d{1,2}\.\d{1,3}\S{0,64})")
@@ -104,7 +108,7 @@ _TRACE_VERSION = re.compile(
     r" ?\(?(\d\.\d{1,3}\.?\S{0,64}?)\)?(?: #|$)"
 )
 _TEXT_VERSION = re.compile(
-    r"\b(?:[Ll]inux|[Kk]ernel)(?: version)? (?:\w{1,32} )?v?([2-7]\.\d{1,3}(?:\.\d{1,3})?(?:[-+][\w.+-]{0,64})?)(?=[\s,;:)]|$)"
+    r"\b(?:[Ll]inux|[Kk]ernel):?(?: version)? (?:\w{1,32} )?v?([2-7]\.\d{1,3}(?:\.\d{1,3})?(?:[-+][\w.+-]{0,64})?)(?=[\s,;:)]|$)"
 )
 _RC = re.compile(r"\b([2-7]\.\d{1,2}(?:\.0)?-rc\d{1,2})(?![\d.])")
 _AREA_FORMS = (
@@ -169,12 +173,13 @@ class _Parser:
             ("PFNs busy", self._busy),
             ("test_pages_isolated(", self._busy),
             ("alloc failed, req-size", self._cma),
-            ("available pages:", self._bitmap),
+            ("total pages", self._bitmap),
             ("migrating pfn", self._migrating),
             ("isolate pfn", self._isolating),
             ("from LRU failed", self._isolating),
             (" free:", self._zone),
             ("kB", self._free_list),
+            ("callbacks suppressed", self._suppressed),
             ("order:", self._failure),
             ("oom-killer", self._oom),
             ("memory offlining", self._offlining),
@@ -205,7 +210,7 @@ class _Parser:
         """Read one message."""
         self.line = line
         text = line.text
-        if len(text) > LONGEST and "available pages:" not in text:
+        if len(text) > LONGEST and "total pages" not in text:
             text = text[:LONGEST]
         if self.pages.feed(text, line.number):
             return
@@ -289,7 +294,9 @@ class _Parser:
         match = _CMA.search(text)
         if match is None:
             return False
-        failure = CmaFailure(line=0, area=match[1], pages=int(match[2]), errno=int(match[3]))
+        failure = CmaFailure(line=0, area=match[2], pages=int(match[3]), errno=int(match[4]))
+        if match[1].startswith("__"):
+            failure.since = (6, 12)
         self._add(failure)
         self.cma = failure
         if self.bitmap is not None and self.line.number - self.bitmap[0] <= 2:
@@ -301,13 +308,21 @@ class _Parser:
         match = _BITMAP.search(text)
         if match is None:
             return False
-        runs = tuple((int(pages), int(first)) for pages, first in _RUN.findall(match[1]))
-        bitmap = Bitmap(runs, int(match[2]), int(match[3]))
+        # what was cut out of the runs, or lost before them, shows in their sum
+        ranges = _RANGE.split(text[: match.start()])
+        runs = tuple(
+            (int(pages), int(first) + max(number - 1, 0) * RANGE_BITS)
+            for number, part in enumerate(ranges)
+            for pages, first in _RUN.findall(part)
+        )
+        bitmap = Bitmap(runs, int(match[1]), int(match[2]))
         if sum(pages for pages, _ in runs) != bitmap.free:
             # pieces are missing: the sums stay, places can't be told
             bitmap = Bitmap((), bitmap.free, bitmap.total)
         if self.cma is not None and self.cma.bitmap is None and self.line.number - self.cma.line < 200:
             self.cma.bitmap = bitmap
+            if len(ranges) > 1:
+                self.cma.since = (6, 15)
         else:
             self.bitmap = (self.line.number, bitmap)
         self.cma = None
@@ -332,6 +347,11 @@ class _Parser:
                 self._add(AreaRefused(line=0, rule=rule, text=text[:240]))
                 return True
         return False
+
+    def _suppressed(self, text: str) -> bool:
+        if match := _SUPPRESSED.search(text):
+            self.log.suppressed += int(match[1])
+        return match is not None
 
     def _still(self, text: str) -> bool:
         if match := _STILL.search(text):
@@ -388,7 +408,7 @@ class _Parser:
         match = _FAILURE.search(text, max(0, at - 100)) if at >= 0 else None
         if match is None:
             return False
-        self._failed(match[1], match[2], int(match[3]), int(match[4], 16), match[5])
+        self._failed(match[1] or "", match[2], int(match[3]), int(match[4], 16), match[5])
         return True
 
     def _oom(self, text: str) -> bool:

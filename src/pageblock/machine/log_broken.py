@@ -57,7 +57,7 @@ def _starts(pattern: str) -> Callable[[str], bool]:
 
 _HEADER = ("refcount:", "count:", "mapcount:", "mapping:", "index:", "pfn:", "compound_mapcount:")
 _ZONE_WORD = re.compile(r"[\w()]{1,40}:\d{1,20}[kK]B|lowmem_reserve\[\]:|\d{1,20}|all_unreclaimable\?|yes|no").fullmatch
-_BITMAP_WORD = re.compile(r"[\d@+=>]{1,65536}|free|of|total|pages").fullmatch
+_BITMAP_WORD = re.compile(r"[\d@+=>]{1,65536}|free|of|total|pages|cma:|range|\d{1,2}:").fullmatch
 _LIST_WORD = re.compile(r"\d{1,20}\*\d{1,12}kB|\([A-Z]{1,12}\)|=|\d{1,20}kB").fullmatch
 _FLAG_TEXT = re.compile(r"[\w|=,()#]{1,512}(?: CMA)?").fullmatch
 _OWNER_TEXT = re.compile(
@@ -73,6 +73,12 @@ def _closed(text: str) -> bool:
 _FORMS = (
     _Form(
         "number of available pages:",
+        _has(r"=> ?\d+ free of \d+ total pages"),
+        _tokens(lambda token: _BITMAP_WORD(token) is not None),
+        pieces=True,
+    ),
+    _Form(
+        "cma: range",
         _has(r"=> ?\d+ free of \d+ total pages"),
         _tokens(lambda token: _BITMAP_WORD(token) is not None),
         pieces=True,

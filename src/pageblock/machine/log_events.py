@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import gcd
 
 __all__ = [
+    "RANGE_BITS",
     "AllocationFailure",
     "AreaRefused",
     "Bitmap",
@@ -32,6 +33,10 @@ __all__ = [
     "VirtioMemFailure",
     "ZoneMem",
 ]
+
+
+#: Between the bits of an area's ranges (several since 6.15), so that none overlap: more than any bitmap has.
+RANGE_BITS = 1 << 40
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,7 +104,7 @@ class Bitmap:
     @property
     def order_per_bit(self) -> int | None:
         """The least order a bit can stand for so that the runs do not overlap; None: none fits, as if cut or garbled."""
-        if not self.runs:
+        if not self.runs or self.runs[-1][1] >= RANGE_BITS:
             return 0
         for order in range(32):
             bits = (self.total + (1 << order) - 1) >> order
@@ -125,12 +130,16 @@ class Bitmap:
 
 @dataclass(slots=True, kw_only=True)
 class CmaFailure(Event):
-    """cma_alloc gave up (mm/cma.c; the reason since 4.11, the area's name in newer kernels). ``errno`` positive."""
+    """cma_alloc gave up (mm/cma.c; the reason since 4.11, the area's name in newer kernels). ``errno`` positive.
+
+    ``since``: the first kernel with this form of the message, where it says that much.
+    """
 
     area: str | None
     pages: int
     errno: int
     bitmap: Bitmap | None = None
+    since: tuple[int, int] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -345,9 +354,10 @@ class Facts:
 
 @dataclass(slots=True)
 class KernelLog:
-    """A parsed log. ``dropped``: events beyond the most that are kept."""
+    """A parsed log. ``dropped``: events beyond the most that are kept; ``suppressed``: messages that the kernel left out."""
 
     events: list[Event] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
     lines: int = 0
     dropped: int = 0
+    suppressed: int = 0

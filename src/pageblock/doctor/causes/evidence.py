@@ -151,7 +151,8 @@ class Evidence:
     "bitmap", "isolate", "migrate", "test", "allocate", "reserve"; ``pages``: asked for; ``rule``: the kernel's own word
     for it (offlining, refused areas); ``max_order`` inclusive; ``isolated_kb``: free memory in isolated pageblocks;
     ``crosses_zone``: a pageblock of the range reaches out of its zone.
-    ``wanted_pages``: of all pieces asked for together; ``memory_pages``: of the machine.
+    ``kernel_or_later``: ``kernel`` is only the least that it can be; ``wanted_pages``: of all pieces asked for together;
+    ``memory_pages``: of the machine.
     ``signs``: what else was seen, "vfio in use (line 3)"; ``extfrag``: extfrag_index by order, of one zone.
     """
 
@@ -162,6 +163,7 @@ class Evidence:
     pages: int | None = None
     kernel: tuple[int, int] | None = None
     kernel_text: str | None = None
+    kernel_or_later: bool = False
     page_size: int | None = None
     max_order: int | None = None
     pageblock_order: int | None = None
@@ -181,6 +183,13 @@ class Evidence:
     poisoned_pfn: int | None = None
     signs: tuple[str, ...] = ()
     extfrag: tuple[float, ...] = ()
+
+    @property
+    def no_room(self) -> bool:
+        """Whether the area's bitmap cannot hold the request, so that no place was tried."""
+        if self.caller != "cma" or self.area is None or self.pages is None:
+            return False
+        return any(room is not None and room < self.pages for room in (self.area.free, self.area.largest))
 
     @property
     def window(self) -> int | None:

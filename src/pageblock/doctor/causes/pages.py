@@ -35,7 +35,7 @@ _SETTLES_PAGE = (
 
 def stays_busy(e: Evidence) -> bool:
     """Whether a range was refused since a page in it stayed in use, and which page is not known."""
-    return e.errno == 16 and e.page is None and e.caller in ("cma", "contig", "virtio_mem", "hugetlb")
+    return e.errno == 16 and e.page is None and not e.no_room and e.caller in ("cma", "contig", "virtio_mem", "hugetlb")
 
 
 def unwaited(e: Evidence) -> str | None:

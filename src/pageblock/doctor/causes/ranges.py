@@ -43,7 +43,7 @@ def racing_isolation(e: Evidence) -> Judgement | None:
         return Judgement(
             RULED_OUT, against=["the range was isolated: the message comes after that, when a page is still in use"]
         )
-    if e.caller == "offline":
+    if e.caller == "offline" or e.no_room:
         return None
     found = Judgement(POSSIBLE)
     area, size = e.area, e.page_size or 4096

@@ -41,32 +41,38 @@ _REFUSED = {
 }
 
 
+#: Since then cma_alloc answers -EBUSY where its bitmap has no room (mm/cma.c, cma_range_alloc; c009da4258f9).
+NO_ROOM_IS_BUSY = (6, 15)
+
+#: Share of an area that is free below which room for a request is unlikely.
+NEARLY_FULL = 0.1
+
+
 @cause(
     "bitmap fragmentation",
     "no run of the CMA bitmap is long enough (fragmentation or alignment)",
-    errno=(12,),
+    errno=(12, 16),
     transient=False,
     seen={
         "counts": "debugfs cma/NAME/maxchunk below the request",
         "log": "cma_alloc ret -12; bitmap whose runs are too short",
     },
-    source="mm/cma.c, cma_alloc: no bits found ends with the last errno, at first -ENOMEM; bitmap_find_next_zero_area_off",
+    source="mm/cma.c, cma_alloc: no bits found ends with the last errno, at first -ENOMEM, since 6.15 -EBUSY (cma_range_alloc)",
     remedies=(
         "a larger area: cma=SIZE, or the device tree's size",
         "an area of its own for the driver that takes many small buffers",
         "allocate the large buffers first and keep them",
     ),
+    commits=(Commit("c009da4258f9", "an area may have several ranges, and no room in them is -EBUSY", "6.15"),),
 )
 def bitmap_fragmentation(e: Evidence) -> Judgement | None:
     if e.caller != "cma" or e.pages is None or e.errno not in (12, 16):
         return None
     area = e.area
+    if e.errno == 16 and e.step == "test":
+        return Judgement(RULED_OUT, against=["the bitmap had places: they were tried"])
     if e.errno == 16:
-        if area is not None and area.largest is not None and area.largest >= e.pages:
-            return Judgement(RULED_OUT, against=[f"the largest free run is {area.largest:,} pages"])
-        if e.step == "test":
-            return Judgement(RULED_OUT, against=["the bitmap had places: they were tried"])
-        return None
+        return _fragmented_and_busy(e)
     if area is None or area.free is None:
         if area is not None and e.pages > area.pages:
             return None
@@ -74,12 +80,15 @@ def bitmap_fragmentation(e: Evidence) -> Judgement | None:
             LIKELY,
             ["-12 is what cma_alloc answers when its bitmap has no run long enough: used up, or cut up"],
             settles=["debugfs cma/NAME/used and maxchunk, or CONFIG_CMA_DEBUG, which prints the bitmap"],
+            commits=False,
         )
     if area.largest is None:
         return None
     if area.largest < e.pages <= area.free:
         return Judgement(
-            CERTAIN, [f"{area.free:,} pages are free, the longest run is {area.largest:,}, {e.pages:,} were asked for"]
+            CERTAIN,
+            [f"{area.free:,} pages are free, the longest run is {area.largest:,}, {e.pages:,} were asked for"],
+            commits=False,
         )
     if area.largest >= e.pages and area.places == 0:
         return Judgement(
@@ -88,16 +97,55 @@ def bitmap_fragmentation(e: Evidence) -> Judgement | None:
                 f"the longest run is {area.largest:,} pages, yet none fits at an alignment of {1 << (area.align or 0):,} pages"
             ],
             settles=["CONFIG_CMA_ALIGNMENT and what the driver asks for"],
+            commits=False,
         )
     if area.places:
         return Judgement(RULED_OUT, against=[f"the largest free run is {area.largest:,} pages"])
     return None
 
 
+def _busy_is_no_room(e: Evidence) -> str:
+    """What makes -16 mean that there was no room."""
+    since = "since 6.15 cma_alloc answers -16 for that too"
+    return f"Linux {e.kernel_text}: {since}" if e.kernel is not None and e.kernel >= NO_ROOM_IS_BUSY else since
+
+
+def _fragmented_and_busy(e: Evidence) -> Judgement | None:
+    """-16 of a bitmap without a long enough run: since 6.15 only."""
+    area = e.area
+    new = e.kernel is not None and e.kernel >= NO_ROOM_IS_BUSY
+    if e.pages is None or (e.kernel is not None and e.kernel < NO_ROOM_IS_BUSY and not e.kernel_or_later):
+        known = area is not None and area.largest is not None and e.pages is not None and area.largest >= e.pages
+        return (
+            Judgement(RULED_OUT, against=[f"the largest free run is {area.largest:,} pages"])
+            if known and area
+            else None
+        )
+    if area is None or area.free is None:
+        return (
+            Judgement(POSSIBLE, [_busy_is_no_room(e)], settles=["debugfs cma/NAME/used and maxchunk"]) if new else None
+        )
+    if area.largest is not None and area.largest >= e.pages and area.places != 0:
+        return Judgement(RULED_OUT, against=[f"the largest free run is {area.largest:,} pages"])
+    if area.free < e.pages:
+        return None
+    if area.largest is not None:
+        text = f"{area.free:,} pages are free, the longest run is {area.largest:,}, {e.pages:,} were asked for"
+        return Judgement(CERTAIN if area.largest < e.pages else LIKELY, [text, _busy_is_no_room(e)])
+    if area.free < area.pages * NEARLY_FULL:
+        text = f"{area.free / max(area.pages, 1):.0%} of the area is free: {area.free:,} pages, in unknown pieces"
+        return Judgement(
+            LIKELY if new else POSSIBLE,
+            [text, _busy_is_no_room(e)],
+            settles=["debugfs cma/NAME/maxchunk below the request"],
+        )
+    return None
+
+
 @cause(
     "area used up",
     "the CMA area has fewer free pages than asked for",
-    errno=(12,),
+    errno=(12, 16),
     transient=False,
     seen={
         "counts": "debugfs cma/NAME/used near count; CmaFree in meminfo says what the buddy has",
@@ -108,12 +156,17 @@ def bitmap_fragmentation(e: Evidence) -> Judgement | None:
         "a larger area: cma=SIZE, or the device tree's size",
         "find who does not give buffers back (debugfs cma/NAME/used over time)",
     ),
+    commits=(Commit("c009da4258f9", "an area may have several ranges, and no room in them is -EBUSY", "6.15"),),
 )
 def area_used_up(e: Evidence) -> Judgement | None:
-    if e.caller != "cma" or e.pages is None or e.errno != 12 or e.area is None or e.area.free is None:
+    if e.caller != "cma" or e.pages is None or e.errno not in (12, 16) or e.area is None or e.area.free is None:
         return None
     if e.area.free < e.pages <= e.area.pages:
-        return Judgement(CERTAIN, [f"{e.area.free:,} of {e.area.pages:,} pages are free, {e.pages:,} were asked for"])
+        found = Judgement(CERTAIN, [f"{e.area.free:,} of {e.area.pages:,} pages are free, {e.pages:,} were asked for"])
+        found.commits = e.errno == 16
+        if e.errno == 16:
+            found.speaks_for.append(_busy_is_no_room(e))
+        return found
     return None
 
 
