@@ -136,3 +136,8 @@ def test_a_kernel_that_is_no_release_is_refused(tmp_path: Path, capsys: pytest.C
 def test_what_a_log_holds_is_never_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", log(tmp_path, cma_failed(9, -16, "[red]x[/red]"))]) == 0
     assert "[red]x[/red]" in capsys.readouterr().out
+
+
+def test_messages_that_are_no_failure_are_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", log(tmp_path, "Offlined Pages 32768")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "  1 time memory went offline, 32,768 pages in all"

@@ -45,14 +45,14 @@ def command(logs: tuple[str, ...], kernel: str | None, as_json: bool) -> int:
         if kernel is not None:
             log.facts.kernel, log.facts.kernel_from = kernel, "--kernel"
         reports.append(explain_log(log, "standard input" if name == "-" else name))
-    recognised = [report for report in reports if report.explained]
+    recognised = [report for report in reports if report.recognised]
     if as_json and reports:
         documents = [to_json(report) for report in reports]
         click.echo(json.dumps(documents[0] if len(logs) == 1 else documents, ensure_ascii=False))
     else:
         _print(recognised)
     for report in reports:
-        if not report.explained:
+        if not report.recognised:
             print(f"pageblock: {report.source}: nothing recognised in {report.lines:,} lines", file=sys.stderr)
     if unreadable:
         return 2

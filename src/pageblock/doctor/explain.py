@@ -81,6 +81,11 @@ class LogReport:
     context: list[str]
     dropped: int
 
+    @property
+    def recognised(self) -> bool:
+        """Whether the log holds any message of these kinds, be it no failure."""
+        return bool(self.explained or self.context)
+
 
 def explain_log(log: KernelLog, source: str) -> LogReport:
     """Explain each failure of a log."""
@@ -331,7 +336,7 @@ def _context(log: KernelLog) -> list[str]:
     found: list[str] = []
     offlined = [event.pages for event in log.events if isinstance(event, Offlined)]
     if offlined:
-        found.append(f"{len(offlined)} times memory went offline, {sum(offlined):,} pages in all")
+        found.append(f"{_count(len(offlined), 'time')} memory went offline, {sum(offlined):,} pages in all")
     if facts.areas:
         areas = ", ".join(f"{name or 'an area'} {_bytes(size)} at {base:#x}" for name, base, size in facts.areas[:8])
         found.append(f"CMA at boot: {areas}")
