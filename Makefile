@@ -43,9 +43,10 @@ oracle: $(STAMP)
 mutants: $(STAMP)
 	$(BIN)/python -m mutants
 
-## docs/rules.md from the table in mm/release.py, and what commands print in the documentation
+## docs/rules.md and the causes in docs/explain.md from their tables, and what commands print in the documentation
 docs: $(STAMP)
 	$(BIN)/python -m pageblock.view.rules > docs/rules.md
+	$(BIN)/python -m pageblock.view.causes docs/explain.md
 	$(BIN)/python docs/transcripts.py docs/series.md docs/doctor.md
 
 clean:
