@@ -96,6 +96,10 @@ def record(job: Job, progress: Progress) -> Recording:
     zone_mib = job.zone_mib or profile.zone_mib + (EARLY_ODD_MIB if job.early else 0)
     if zone_mib < MEMORY_BLOCK_MIB or (zone_mib % MEMORY_BLOCK_MIB and not job.early):
         raise UsageError(f"a zone of {zone_mib} MiB: memory is plugged in {MEMORY_BLOCK_MIB} MiB at a time")
+    if profile.early and not job.early:
+        raise UsageError(
+            f"profile {job.profile} asks for pages that only a zone which is there at boot has: add --early"
+        )
     if job.early and job.accel == "kvm":
         raise UsageError("a node that is there at boot cannot be recorded under KVM: two boots never agree")
     pcp = profile.pcp if job.pcp is None else job.pcp

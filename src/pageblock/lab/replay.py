@@ -344,6 +344,8 @@ class _Player:
         self.done.contig_ranges += 1
         if c.start < 0 or c.nr_pages < 0 or (c.op != "x" and c.start + c.nr_pages > zone.geometry.nr_pages):
             raise self.reader.fail(f"range [{c.start}, +{c.nr_pages}) is outside the zone", c.line)
+        if c.start >> 30 or c.nr_pages >> 30 or c.start + c.nr_pages == 0:
+            raise self.reader.fail(f"no kernel is asked for the range [{c.start}, +{c.nr_pages})", c.line)
         events: list[Event] = []
         errno = self.ask(zone, c, events)
         first = zone.start_pfn
@@ -489,9 +491,6 @@ class _Player:
 
     def ask(self, zone: Zone, c: Contig, events: list[Event]) -> int:
         """The model's answer: 0 or a negative errno; its steps go to ``events``."""
-        if c.start + c.nr_pages > zone.geometry.nr_pages:
-            # beyond the zone lie pages that are no one's: isolation meets reserved holes there
-            return -16
         operation = np.array([(3, 0, Migratetype.MOVABLE, PageClass.KERNEL, c.handle, c.start, c.nr_pages)], OPERATION)
         zone.observe(events.append)
         zone.set_signal_pending(c.op == "I")
