@@ -97,7 +97,8 @@ cdef enum:
     RULE_MOVABLE_COMPOUND = 33
     RULE_PCP_FREE_HIGH = 34
     RULE_PCP_SLICES = 35
-    NR_RULES = 36
+    RULE_MOVABLE_TAIL = 36
+    NR_RULES = 37
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -205,6 +206,9 @@ cdef enum:
     # values of RULE_PCP_SLICES
     SLICES_NONE = 0
     SLICES_BATCH = 1
+    # values of RULE_MOVABLE_TAIL
+    TAIL_OF_PAIR = 0
+    TAIL_NEVER = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32

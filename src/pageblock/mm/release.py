@@ -371,6 +371,16 @@ RULES: tuple[Rule, ...] = (
         },
         "mm/page_alloc.c free_frozen_page_commit (6.12.117, 6.19.9)",
     ),
+    Rule(
+        k.RULE_MOVABLE_TAIL,
+        "movable tail",
+        "Which tail of a compound page that is not on the LRU does a steal count as movable?",
+        {
+            k.TAIL_OF_PAIR: "that of a compound page of two, movable or not: its size lies where a driver's mark would",
+            k.TAIL_NEVER: "none",
+        },
+        "mm/page_alloc.c move_freepages; include/linux/mm_types.h struct page: compound_nr and mapping (5.15, 6.1)",
+    ),
 )
 
 
@@ -510,6 +520,7 @@ _LEGACY = {
     k.RULE_MOVABLE_COMPOUND: k.COMPOUND_PASSES,
     k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_BATCH,
     k.RULE_PCP_SLICES: k.SLICES_NONE,
+    k.RULE_MOVABLE_TAIL: k.TAIL_OF_PAIR,
 }
 
 _PAGEBLOCK_ALIGNED = {
@@ -538,6 +549,7 @@ _MERGED = {
     k.RULE_PCP_FACTOR_CAP: k.FACTOR_CAPPED,
     k.RULE_ATOMIC_LAST: k.ATOMIC_TRIES_RESERVE,
     k.RULE_CONTIG_HUGETLB: k.CONTIG_SKIPS_HUGETLB,
+    k.RULE_MOVABLE_TAIL: k.TAIL_NEVER,
 }
 
 _VANILLA = {
