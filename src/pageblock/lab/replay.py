@@ -209,6 +209,7 @@ class _Player:
             nr_free_cma_pages=dump.cma.get("nr_free_cma"),
             nr_isolate_pageblock=marks.get("nr_isolate"),
         )
+        zone.set_stat_threshold(dump.pcp.get("stat_threshold", 0))
         zone.set_targets_may_spill(True)
         if self.reader.header.per_cpu_lists:
             self.load_pcp(zone, dump)
@@ -549,13 +550,14 @@ class _Player:
         """What an ``H`` line counts."""
         blocks = zone.free_blocks
         listed = int((blocks << np.arange(len(blocks), dtype=np.uint64)).sum())
+        free, free_cma = zone.vm_stats()
         return {
             "free": listed,
-            "stat": zone.nr_free_pages,
+            "stat": free,
             "pcp": zone.nr_pcp_pages,
             "own": self.own_pages(),
             "foreign": self.foreign,
-            "cma": zone.nr_free_cma_pages,
+            "cma": free_cma,
         }
 
     def compare_dump(self, dump: Dump) -> None:
@@ -591,9 +593,10 @@ class _Player:
             for name, theirs_q in dump.pcp.items():
                 if name in state and state[name] != theirs_q:
                     raise _Parted(dump.line, f"per-cpu {name}", theirs_q, state[name])
+        free, free_cma = zone.vm_stats()
         for name, theirs_n, ours in (
-            ("NR_FREE_PAGES", dump.counted.get("stat_free"), zone.nr_free_pages),
-            ("NR_FREE_CMA_PAGES", dump.cma.get("nr_free_cma"), zone.nr_free_cma_pages),
+            ("NR_FREE_PAGES", dump.counted.get("stat_free"), free),
+            ("NR_FREE_CMA_PAGES", dump.cma.get("nr_free_cma"), free_cma),
             ("nr_isolate_pageblock", dump.watermarks.get("nr_isolate"), zone.nr_isolate_pageblock),
         ):
             if theirs_n is not None and theirs_n != ours:
