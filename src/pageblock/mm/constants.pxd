@@ -98,7 +98,9 @@ cdef enum:
     RULE_PCP_FREE_HIGH = 34
     RULE_PCP_SLICES = 35
     RULE_MOVABLE_TAIL = 36
-    NR_RULES = 37
+    RULE_PCP_MISS = 37
+    RULE_FAST_UNDERFLOW = 38
+    NR_RULES = 39
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -209,6 +211,12 @@ cdef enum:
     # values of RULE_MOVABLE_TAIL
     TAIL_OF_PAIR = 0
     TAIL_NEVER = 1
+    # values of RULE_PCP_MISS
+    MISS_FAILS = 0
+    MISS_TRIES_BUDDY = 1
+    # values of RULE_FAST_UNDERFLOW
+    UNDERFLOW_PASSES = 0
+    UNDERFLOW_CLAMPED = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32
