@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..consumers.cma import CmaArea, CmaTry
+from ..errors import InputError, PageblockError
 from ..machine.actions import ACTION
 from ..machine.trace import Actions, CmaAlloc, CmaRelease, Compaction, Contig, Dump, FreeAll, Hash, TraceReader
 from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
@@ -115,20 +116,17 @@ def replay(
     Raises:
         InputError: a trace that cannot be read or makes no sense, with its line.
     """
-    reader = TraceReader(path)
-    return _Player(reader, release or reader.header.release, until, progress).play()
+    return _Player(TraceReader(path, release), until, progress).play()
 
 
 class _Player:
     """One replay: the zone, the handles, and the operations that wait to be run."""
 
-    def __init__(
-        self, reader: TraceReader, release: str, until: int | None, progress: Callable[[int, int], None] | None
-    ) -> None:
+    def __init__(self, reader: TraceReader, until: int | None, progress: Callable[[int, int], None] | None) -> None:
         self.reader = reader
         self.until = until
         self.progress = progress
-        self.done = Replay(reader.path.name, reader.header.kernel, release)
+        self.done = Replay(reader.path.name, reader.header.kernel, reader.header.release)
         self.zone: Zone | None = None
         self.area: CmaArea | None = None
         self.cma_handles: set[int] = set()
@@ -156,7 +154,7 @@ class _Player:
                 elif isinstance(record, Hash):
                     self.compare_hash(record)
                 elif self.zone is None:
-                    self.zone = self.load(record)
+                    self.zone = self.begin(record)
                 else:
                     self.compare_dump(record)
                 if self.until is not None and self.done.operations >= self.until:
@@ -168,6 +166,17 @@ class _Player:
         return self.done
 
     # ---- the initial state ----
+
+    def begin(self, dump: Dump) -> Zone:
+        """The zone of the first dump; a dump that no zone can have is malformed, whatever is wrong with it."""
+        try:
+            return self.load(dump)
+        except InputError:
+            raise
+        except KeyError as missing:
+            raise self.reader.fail(f"the dump lacks the number {missing}: record the trace again", dump.line) from None
+        except PageblockError as error:
+            raise self.reader.fail(f"no zone is like this dump ({error})", dump.line) from None
 
     def load(self, dump: Dump) -> Zone:
         """The zone of the first dump."""
@@ -570,6 +579,8 @@ class _Player:
         types = np.concatenate([np.full(count, self.type_of(mt), np.uint8) for mt, count in dump.types])
         holes = np.concatenate([np.full(count, mt == 9) for mt, count in dump.types])
         ours = zone.pageblock_types
+        if len(types) != len(ours):
+            raise self.reader.fail(f"the dump has {len(types)} pageblocks, the zone {len(ours)}", dump.line)
         different = np.flatnonzero((types != ours) & ~holes)
         if len(different):
             block = int(different[0])
