@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--zone-mib", type=int, help="size of the zone, a multiple of 128 (default: the profile's)")
     add("--pcp", type=int, choices=(0, 1), help="per-cpu lists on or off (default: the profile's)")
     add("--early", action="store_true", help="a zone that is there at boot, at a 2 MiB boundary")
+    add("--lag", type=int, default=0, metavar="N", help="pages the CPU may hold back of each counter (default 0)")
     add("--requests", type=Path, metavar="FILE", help="record this list of requests instead")
     add("--boots", type=int, default=2, help="boots that must agree (default 2; 1: no check)")
     add("--accel", choices=("kvm", "tcg"), help="default: KVM where it boots, else emulation")
@@ -58,10 +59,12 @@ def _progress(text: str) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.nops is not None and options.nops < 1:
         raise UsageError(f"--nops {options.nops}: at least 1")
+    if not 0 <= options.lag <= 125:
+        raise UsageError(f"--lag {options.lag}: 0 to 125, as in any kernel")
     if options.boots < 1:
         raise UsageError(f"--boots {options.boots}: at least 1")
     name: str = options.requests.stem if options.requests else options.profile
-    name += ("-early" if options.early else "") + ("" if options.requests else f"-s{options.seed}")
+    name += "-early" * options.early + "-lag" * bool(options.lag) + ("" if options.requests else f"-s{options.seed}")
     out: Path = options.out or Path(f"{options.kernel}-{name}.txt.zst")
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent} is no folder: create it first")
@@ -81,6 +84,7 @@ def _run(options: argparse.Namespace) -> int:
             accel=options.accel,
             refresh=options.refresh,
             early=options.early,
+            lag=options.lag,
         ),
         _progress,
     )

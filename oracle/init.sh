@@ -35,7 +35,7 @@ for block in $(ls -d /sys/devices/system/memory/memory[0-9]* | sed 's/.*memory//
 	echo online_kernel >"$state" || fail "memory block $block stays offline"
 done
 
-answer=$(insmod /oracle.ko input=/requests.txt "pcp=$PCP" "note=$NOTE" "log_mib=$LOG_MIB" 2>&1) || fail "$answer"
+answer=$(insmod /oracle.ko input=/requests.txt "pcp=$PCP" "note=$NOTE" "log_mib=$LOG_MIB" "stat_threshold=$LAG" 2>&1) || fail "$answer"
 cat /proc/oracle >/dev/vda || fail "the record does not fit the disk"
 sync
 echo "ORACLE DONE"

@@ -41,7 +41,7 @@ LOG_BYTES_PER_COMPACTED_PAGE = 8
 class Job:
     """What to record. None: what the profile is best recorded with; ``accel`` None: find out.
 
-    ``early``: node 1 is there at boot (see Guest).
+    ``early``: node 1 is there at boot (see Guest). ``lag``: pages that the CPU holds back of each counter, 0 to 125.
     """
 
     series: str
@@ -56,6 +56,7 @@ class Job:
     accel: str | None = None
     refresh: bool = False
     early: bool = False
+    lag: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,10 @@ def record(job: Job, progress: Progress) -> Recording:
     zone_mib = job.zone_mib or profile.zone_mib + (EARLY_ODD_MIB if job.early else 0)
     if zone_mib < MEMORY_BLOCK_MIB or (zone_mib % MEMORY_BLOCK_MIB and not job.early):
         raise UsageError(f"a zone of {zone_mib} MiB: memory is plugged in {MEMORY_BLOCK_MIB} MiB at a time")
+    if profile.early and not job.early:
+        raise UsageError(
+            f"profile {job.profile} asks for pages that only a zone which is there at boot has: add --early"
+        )
     if job.early and job.accel == "kvm":
         raise UsageError("a node that is there at boot cannot be recorded under KVM: two boots never agree")
     pcp = profile.pcp if job.pcp is None else job.pcp
@@ -116,7 +121,9 @@ def record(job: Job, progress: Progress) -> Recording:
     accel = guest.accel
     zone = "early" if job.early else "plugged"
     note = f"profile={name},seed={job.seed},nops={nr_ops},zone_mib={zone_mib},zone={zone},package={kernel.version}"
-    settings = {"PCP": "1" if pcp else "0", "NOTE": note}
+    if job.lag:
+        note += f",lag={job.lag}"
+    settings = {"PCP": "1" if pcp else "0", "LAG": str(job.lag), "NOTE": note}
     bytes_per_page = LOG_BYTES_PER_PAGE + compactions * LOG_BYTES_PER_COMPACTED_PAGE
     log_bytes = len(lines) * LOG_BYTES_PER_REQUEST + zone_mib * PAGES_PER_MIB * bytes_per_page
     log_mib = (log_bytes >> 20) + 4

@@ -102,6 +102,11 @@ class Requests:
         self.pages += count
         return handle
 
+    def past_end(self, start: int, count: int) -> None:
+        """Ask for a range that begins in the zone and ends behind it: every kernel refuses."""
+        assert 0 <= start < self.zone_pages < start + count, "not past the zone's end"
+        self._op(f"x {self._handle()} {start} {count}")
+
     def compact(self) -> None:
         """Compact the node, and hash what that left."""
         self._op("k")

@@ -11,7 +11,7 @@ from random import Random
 
 from .requests import MAX_ORDER, MAX_ORDER_PAGES, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES, Requests
 
-__all__ = ["compact", "compact_large", "edges", "highatomic", "pcp_overflow", "steal_threshold"]
+__all__ = ["compact", "compact_large", "edges", "highatomic", "past_end", "pcp_overflow", "steal_threshold"]
 
 HALF_BLOCK = PAGEBLOCK_PAGES // 2
 
@@ -225,6 +225,29 @@ def edges(rng: Random, req: Requests, nr_ops: int) -> None:
             req.dump()
         if rng.random() < 1 / 1000:
             level = rng.uniform(0.1, 0.7)
+
+
+#: Pages at both ends of a zone that is there at boot where others hold some, and where requests are to go.
+EARLY_HEAD, EARLY_TAIL = 3584, 6400
+
+
+def past_end(rng: Random, req: Requests, nr_ops: int) -> None:
+    """Ranges that reach past the zone's end, from pageblocks of all types, free or with movable pages in them.
+
+    Most of the zone is taken first, so that what follows lies before its end.
+    """
+    req.contig(EARLY_HEAD, req.zone_pages - EARLY_TAIL - EARLY_HEAD)
+    while req.nr_ops < nr_ops:
+        retyped = [req.alloc(PAGEBLOCK_ORDER, rng.choice("ur")) for _ in range(12)]
+        rng.shuffle(retyped)
+        req.free_handles(retyped)
+        singles = [req.alloc(0, "m") for _ in range(rng.choice((0, 1, 40, 300)))]
+        for _ in range(4):
+            block = req.zone_pages - EARLY_TAIL + rng.randrange(1, 8) * PAGEBLOCK_PAGES
+            start = block + rng.choice((-1, 0, 1, HALF_BLOCK))
+            req.past_end(start, req.zone_pages - start + rng.choice((1, HALF_BLOCK, PAGEBLOCK_PAGES, MAX_ORDER_PAGES)))
+            req.dump() if rng.random() < 0.2 else req.hash()
+        req.free_handles(singles)
 
 
 def compact(rng: Random, req: Requests, nr_ops: int) -> None:

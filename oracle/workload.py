@@ -11,7 +11,7 @@ from random import Random
 
 from .errors import UsageError
 from .requests import MAX_ORDER_PAGES, PAGEBLOCK_PAGES, Requests
-from .stories import compact, compact_large, edges, highatomic, pcp_overflow, steal_threshold
+from .stories import compact, compact_large, edges, highatomic, past_end, pcp_overflow, steal_threshold
 
 __all__ = ["PAGES_PER_MIB", "PROFILES", "Profile", "generate"]
 
@@ -156,7 +156,7 @@ class Profile:
     """A named way to make requests.
 
     ``write`` adds about as many requests as asked for. ``zone_mib``, ``pcp`` and ``nr_ops`` are
-    what the profile is best recorded with.
+    what the profile is best recorded with; ``early``: only a zone that is there at boot will do.
     """
 
     about: str
@@ -164,6 +164,7 @@ class Profile:
     zone_mib: int = 512
     pcp: bool = False
     nr_ops: int = 30_000
+    early: bool = False
 
 
 def _walk(about: str, mix: Mix, *, pcp: bool = False, nr_ops: int = 30_000, zone_mib: int = 128) -> Profile:
@@ -268,6 +269,13 @@ PROFILES: dict[str, Profile] = {
         edges,
         zone_mib=128,
         nr_ops=10_000,
+    ),
+    "past-end": Profile(
+        "ranges that reach past the zone's end (with --early)",
+        past_end,
+        zone_mib=128,
+        nr_ops=4_000,
+        early=True,
     ),
     "compact": Profile(
         "compaction of a zone that is fragmented in several ways, ranges and requests in between",

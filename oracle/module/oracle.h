@@ -12,6 +12,7 @@
 /* main.c: what is recorded */
 extern int nid;
 extern bool pcp;
+extern int stat_threshold;
 extern struct zone *zone;
 extern unsigned long zone_start, zone_end;
 

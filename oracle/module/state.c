@@ -286,7 +286,8 @@ void dump_state(const char *tag, bool with_handles)
 
 /*
  * Nothing may depend on what happened before, or on time: per-cpu lists empty (and off, unless
- * wanted), their tuning at its start, and each zone counter exact from here on.
+ * wanted), their tuning at its start, and each zone counter exact, from here on unless a threshold
+ * is wanted.
  */
 void quiesce(void)
 {
@@ -316,7 +317,7 @@ void quiesce(void)
 #else
 		lists->free_factor = 0;
 #endif
-		stats->stat_threshold = 0;
+		stats->stat_threshold = stat_threshold;
 		for (i = 0; i < NR_VM_ZONE_STAT_ITEMS; i++) {
 			atomic_long_add(stats->vm_stat_diff[i], &zone->vm_stat[i]);
 			stats->vm_stat_diff[i] = 0;

@@ -143,6 +143,49 @@ def test_a_malformed_trace_names_the_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("start", "old", "new", "says"),
+    [
+        ("Z ", "spanned=", "spanned=0 was=", "no zone is like this dump (nr_pages is 0"),
+        ("Z ", "max_order=", "max_order=77 was=", "no zone is like this dump (max_order is 76"),
+        ("W ", "min=", "least=", "the dump lacks the number 'min'"),
+        ("T ", "1:", "1:9 1:", "no zone is like this dump"),
+        ("V ", "kernel=6.1", "kernel=5.15.16+seed-x was=6.1", "has no release 'seed-x'"),
+    ],
+)
+def test_a_first_dump_that_no_zone_can_have_names_the_line(
+    small: Path, start: str, old: str, new: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = line_number(small, start)
+    change(small, at, small.read_text().splitlines()[at - 1].replace(old, new, 1))
+    assert main(["replay", str(small)]) == 2
+    err = capsys.readouterr().err
+    assert f"small.txt, line {1 if start == 'V ' else 2}: " in err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_later_dump_of_another_zone_names_the_line(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = small.read_text().splitlines()
+    lines[-1:-1] = ["D begin mid", "T 1:3", "D end stat_free=0"]
+    small.write_text("\n".join(lines) + "\n")
+    assert main(["replay", str(small)]) == 2
+    assert f"line {len(lines) - 3}: the dump has 3 pageblocks" in capsys.readouterr().err
+
+
+def test_a_release_that_is_asked_for_serves_an_unknown_kernel(small: Path) -> None:
+    change(small, 1, "V oracle 2 kernel=4.19.0")
+    assert replay(small, release="6.1").release == "6.1"
+
+
+def test_the_lists_of_other_cpus_are_passed_over(small: Path) -> None:
+    lines = small.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("Q cpu=0"))
+    lines[first + 1 : first + 1] = ["Q cpu=1 count=1 high=0 batch=1 free_factor=0 expire=0 stat_threshold=9", "P 1 0 5"]
+    small.write_text("\n".join(lines) + "\n")
+    assert replay(small).divergence is None
+
+
 def test_a_trace_that_is_cut_off_says_so(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small.write_text("\n".join(small.read_text().splitlines()[:-1]) + "\n")
     assert main(["replay", str(small)]) == 2

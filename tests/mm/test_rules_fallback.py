@@ -188,6 +188,18 @@ def test_of_a_compound_page_a_driver_moves_only_the_head_counts_of_a_thp_each_pa
     assert types(zone) == [becomes]
 
 
+@pytest.mark.parametrize(("release", "claimed"), [("5.15", False), ("seed", False), ("6.1", True)])
+@pytest.mark.parametrize("block", ["M: s1 a*8 k*5 f0", "M: d1 a*7 k*6 f0"])
+def test_the_tail_of_a_compound_page_of_two_counts_as_movable_on_5_15(release: str, claimed: bool, block: str) -> None:
+    """move_freepages: __PageMovable(page) of a first tail reads compound_nr, and 2 is PAGE_MAPPING_MOVABLE.
+
+    8 movable, 1 free, 7 alike: just enough; with the tail 9, 1 and 6.
+    """
+    zone = zone_of(release, block)
+    assert zone.alloc(0, U) == 15
+    assert types(zone) == [U if claimed else M]
+
+
 @BOTH
 def test_movable_compound_pages_for_a_movable_request(release: str) -> None:
     """4 free and the 4 pages of a THP, or 4 free and one head."""

@@ -5,9 +5,10 @@ start_isolate_page_range; mm/page_alloc.c: __free_one_page, split_free_page (5.1
 pages here, windows of the old rule 32.
 """
 
+import numpy as np
 import pytest
 
-from pageblock import ContigRefused, Migratetype, PageClass, Zone
+from pageblock import OPERATION, ContigRefused, Migratetype, PageClass, Zone
 
 from .test_rules_layout import ISO, C, M, U, lists, types, zone_of
 
@@ -206,6 +207,43 @@ def test_5_15_gives_back_a_pageblock_that_begins_before_the_zone() -> None:
     assert (lists(zone, ISO), zone.nr_free_pages) == ({3: [8], 4: [16]}, 0)
     zone.undo_isolate_page_range(8, 32)
     assert (lists(zone, M), zone.nr_isolate_pageblock) == ({3: [8], 4: [16]}, 0)
+
+
+@pytest.mark.parametrize(
+    ("release", "retyped"),
+    [
+        ("5.15", [M, M, M, M]),  # each before the zone's end was isolated
+        ("seed", [U, U, U, U]),
+        ("6.1", [U, M, U, U]),  # the first was; the last comes next
+        ("6.12", [U, M, U, U]),
+        ("6.19", [U, U, U, U]),  # it has its own type again
+    ],
+)
+def test_a_request_past_the_zones_end_is_refused_there(release: str, retyped: list[Migratetype]) -> None:
+    """start_isolate_page_range: pages that nobody has are PageReserved."""
+    zone = zone_of(release, "U: a*16", "U: f4", "U: f4", "U: f4")
+    request = np.array([(3, 0, M, PageClass.KERNEL, 0, 20, nr) for nr in (45, 2000)], OPERATION)
+    assert zone.run(request).tolist() == [-16, -16]
+    assert (types(zone), zone.nr_free_pages, zone.nr_isolate_pageblock) == (retyped, 48, 0)
+    assert zone.last_refusal()[2] == 64
+
+
+@pytest.mark.parametrize("release", ["5.15", "seed", "seed-as-posted", "6.1", "6.12", "6.19"])
+@pytest.mark.parametrize("start", [60, 64, 70, 5000])
+def test_a_request_that_begins_where_no_whole_pageblock_follows_isolates_none_from_there(
+    release: str, start: int
+) -> None:
+    zone = zone_of(release, "U: f4", "U: f4", "U: f4", "U: f2 k*4 .*8")
+    assert zone.run(np.array([(3, 0, M, PageClass.KERNEL, 0, start, 100)], OPERATION)).tolist() == [-16]
+    assert types(zone)[2:] == ([M, U] if release in ("5.15", "seed-as-posted") and start < 64 else [U, U])
+
+
+@ALL
+def test_an_empty_request_can_be_made_inside_the_first_pageblock(release: str) -> None:
+    """What it takes is the free page around it, from outer_start on; that goes back."""
+    zone = zone_of(release, "M: f4", "M: f4")
+    assert zone.run(np.array([(3, 0, M, PageClass.KERNEL, 0, 1, 0)], OPERATION)).tolist() == [1]
+    assert (zone.nr_free_pages, zone.nr_isolate_pageblock) == (32, 0)
 
 
 @pytest.mark.parametrize(("release", "refuses"), [("6.1", False), ("6.12", True)])

@@ -117,6 +117,22 @@ def test_an_atomic_request_counts_the_reserve_and_needs_three_eighths_of_the_mar
     assert left_by(zone, atomic=True) == 38
 
 
+@pytest.mark.parametrize(("release", "passes"), [("5.15", True), ("seed", True), ("6.1", False), ("6.12", False)])
+def test_less_than_nothing_is_much_for_an_order_0_request_on_5_15(release: str, passes: bool) -> None:
+    """zone_watermark_fast: fast_free > mark + z->lowmem_reserve[highest_zoneidx], and mark is unsigned."""
+    zone = Zone(1024, release)
+    zone.set_watermarks(100, 100, 100)
+    zone.set_highatomic(1024, 1024)  # exactly nothing
+    refused = [(0, U), (1, U)]
+    if passes:
+        zone.set_highatomic(1025, 1025)
+        assert zone.alloc(0, U) == 0
+        refused = [(1, U)]
+    for order, migratetype in refused:
+        with pytest.raises(OutOfMemoryError):
+            zone.alloc(order, migratetype)
+
+
 # ---- a block of the order must be there ----
 
 
@@ -279,6 +295,19 @@ def test_a_large_atomic_request_takes_from_the_reserve_first_a_small_one_last(re
     zone.set_highatomic(32, 32)
     assert zone.alloc(5, U, atomic=True) == 32
     assert zone.alloc(1, U, atomic=True) == 0
+
+
+@pytest.mark.parametrize("release", ["5.15", "seed"])
+@pytest.mark.parametrize("high", [0, 100])
+def test_on_5_15_orders_with_per_cpu_lists_never_get_at_the_reserve(release: str, high: int) -> None:
+    """rmqueue: goto out, whatever rmqueue_pcplist answers."""
+    zone = zone_of(release, "U: k5", "U:", "H: f5", "H:")
+    zone.set_pcp(high, 10 if high else 1)
+    zone.set_highatomic(32)
+    for order in (1, 3):
+        with pytest.raises(OutOfMemoryError):
+            zone.alloc(order, U, atomic=True)
+    assert zone.alloc(5, U, atomic=True) == 32
 
 
 @BOTH

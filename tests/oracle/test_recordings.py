@@ -12,7 +12,7 @@ from oracle.workload import PAGES_PER_MIB, generate
 FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 RECORDINGS = sorted(FOLDER.glob("*.txt.zst"))
 #: The part of each record that is the request.
-REQUEST = re.compile(r"a \d+ \d+ \w|[fg] \d+|c \d+ \d+ \d+|K")
+REQUEST = re.compile(r"a \d+ \d+ \w|[fg] \d+|[cx] \d+ \d+ \d+|K")
 
 
 def test_they_are_there_and_small() -> None:
@@ -31,7 +31,8 @@ def test_a_recording_is_whole_and_comes_from_its_seed(path: Path) -> None:
     series, profile, seed = re.fullmatch(r"(6\.\d+)-([\w-]+)-s(\d+)\.txt\.zst", path.name).groups()  # type: ignore[union-attr]
     assert words["kernel"].startswith(f"{series}.")
     early = words["zone"] == "early"
-    assert (words["profile"] + "-early" * early, words["seed"]) == (profile, seed)
+    lag = "lag" in words
+    assert (words["profile"] + "-early" * early + "-lag" * lag, words["seed"]) == (profile, seed)
     requests = generate(words["profile"], int(seed), int(words["nops"]), int(words["zone_mib"]) * PAGES_PER_MIB)
     recorded = [match[0].replace("K", "k") for line in text.splitlines() if (match := REQUEST.match(line))]
-    assert recorded == [line for line in requests if line[0] in "afgck"]
+    assert recorded == [line for line in requests if line[0] in "afgckx"]

@@ -48,8 +48,8 @@ def accounting(zone: Zone, handles: npt.NDArray[np.uint32], sizes: npt.NDArray[n
     found |= _misplaced(zone, handles, sizes)
     found["nr_isolate"] = zone.nr_isolate_pageblock
     found["isoblk"] = int((types == Migratetype.ISOLATE).sum())
-    found["stat"] = zone.nr_free_pages
-    found["drift"] = zone.nr_free_pages - found["cnt"]
+    found["stat"] = zone.vm_stats()[0]
+    found["drift"] = found["stat"] - found["cnt"]
     return found
 
 

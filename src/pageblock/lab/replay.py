@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..consumers.cma import CmaArea, CmaTry
+from ..errors import InputError, PageblockError
 from ..machine.actions import ACTION
 from ..machine.trace import Actions, CmaAlloc, CmaRelease, Compaction, Contig, Dump, FreeAll, Hash, TraceReader
 from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
@@ -115,20 +116,17 @@ def replay(
     Raises:
         InputError: a trace that cannot be read or makes no sense, with its line.
     """
-    reader = TraceReader(path)
-    return _Player(reader, release or reader.header.release, until, progress).play()
+    return _Player(TraceReader(path, release), until, progress).play()
 
 
 class _Player:
     """One replay: the zone, the handles, and the operations that wait to be run."""
 
-    def __init__(
-        self, reader: TraceReader, release: str, until: int | None, progress: Callable[[int, int], None] | None
-    ) -> None:
+    def __init__(self, reader: TraceReader, until: int | None, progress: Callable[[int, int], None] | None) -> None:
         self.reader = reader
         self.until = until
         self.progress = progress
-        self.done = Replay(reader.path.name, reader.header.kernel, release)
+        self.done = Replay(reader.path.name, reader.header.kernel, reader.header.release)
         self.zone: Zone | None = None
         self.area: CmaArea | None = None
         self.cma_handles: set[int] = set()
@@ -156,7 +154,7 @@ class _Player:
                 elif isinstance(record, Hash):
                     self.compare_hash(record)
                 elif self.zone is None:
-                    self.zone = self.load(record)
+                    self.zone = self.begin(record)
                 else:
                     self.compare_dump(record)
                 if self.until is not None and self.done.operations >= self.until:
@@ -168,6 +166,17 @@ class _Player:
         return self.done
 
     # ---- the initial state ----
+
+    def begin(self, dump: Dump) -> Zone:
+        """The zone of the first dump; a dump that no zone can have is malformed, whatever is wrong with it."""
+        try:
+            return self.load(dump)
+        except InputError:
+            raise
+        except KeyError as missing:
+            raise self.reader.fail(f"the dump lacks the number {missing}: record the trace again", dump.line) from None
+        except PageblockError as error:
+            raise self.reader.fail(f"no zone is like this dump ({error})", dump.line) from None
 
     def load(self, dump: Dump) -> Zone:
         """The zone of the first dump."""
@@ -209,6 +218,7 @@ class _Player:
             nr_free_cma_pages=dump.cma.get("nr_free_cma"),
             nr_isolate_pageblock=marks.get("nr_isolate"),
         )
+        zone.set_stat_threshold(dump.pcp.get("stat_threshold", 0))
         zone.set_targets_may_spill(True)
         if self.reader.header.per_cpu_lists:
             self.load_pcp(zone, dump)
@@ -344,6 +354,8 @@ class _Player:
         self.done.contig_ranges += 1
         if c.start < 0 or c.nr_pages < 0 or (c.op != "x" and c.start + c.nr_pages > zone.geometry.nr_pages):
             raise self.reader.fail(f"range [{c.start}, +{c.nr_pages}) is outside the zone", c.line)
+        if c.start >> 30 or c.nr_pages >> 30 or c.start + c.nr_pages == 0:
+            raise self.reader.fail(f"no kernel is asked for the range [{c.start}, +{c.nr_pages})", c.line)
         events: list[Event] = []
         errno = self.ask(zone, c, events)
         first = zone.start_pfn
@@ -489,9 +501,6 @@ class _Player:
 
     def ask(self, zone: Zone, c: Contig, events: list[Event]) -> int:
         """The model's answer: 0 or a negative errno; its steps go to ``events``."""
-        if c.start + c.nr_pages > zone.geometry.nr_pages:
-            # beyond the zone lie pages that are no one's: isolation meets reserved holes there
-            return -16
         operation = np.array([(3, 0, Migratetype.MOVABLE, PageClass.KERNEL, c.handle, c.start, c.nr_pages)], OPERATION)
         zone.observe(events.append)
         zone.set_signal_pending(c.op == "I")
@@ -550,13 +559,14 @@ class _Player:
         """What an ``H`` line counts."""
         blocks = zone.free_blocks
         listed = int((blocks << np.arange(len(blocks), dtype=np.uint64)).sum())
+        free, free_cma = zone.vm_stats()
         return {
             "free": listed,
-            "stat": zone.nr_free_pages,
+            "stat": free,
             "pcp": zone.nr_pcp_pages,
             "own": self.own_pages(),
             "foreign": self.foreign,
-            "cma": zone.nr_free_cma_pages,
+            "cma": free_cma,
         }
 
     def compare_dump(self, dump: Dump) -> None:
@@ -569,6 +579,8 @@ class _Player:
         types = np.concatenate([np.full(count, self.type_of(mt), np.uint8) for mt, count in dump.types])
         holes = np.concatenate([np.full(count, mt == 9) for mt, count in dump.types])
         ours = zone.pageblock_types
+        if len(types) != len(ours):
+            raise self.reader.fail(f"the dump has {len(types)} pageblocks, the zone {len(ours)}", dump.line)
         different = np.flatnonzero((types != ours) & ~holes)
         if len(different):
             block = int(different[0])
@@ -592,9 +604,10 @@ class _Player:
             for name, theirs_q in dump.pcp.items():
                 if name in state and state[name] != theirs_q:
                     raise _Parted(dump.line, f"per-cpu {name}", theirs_q, state[name])
+        free, free_cma = zone.vm_stats()
         for name, theirs_n, ours in (
-            ("NR_FREE_PAGES", dump.counted.get("stat_free"), zone.nr_free_pages),
-            ("NR_FREE_CMA_PAGES", dump.cma.get("nr_free_cma"), zone.nr_free_cma_pages),
+            ("NR_FREE_PAGES", dump.counted.get("stat_free"), free),
+            ("NR_FREE_CMA_PAGES", dump.cma.get("nr_free_cma"), free_cma),
             ("nr_isolate_pageblock", dump.watermarks.get("nr_isolate"), zone.nr_isolate_pageblock),
         ):
             if theirs_n is not None and theirs_n != ours:

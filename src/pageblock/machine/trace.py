@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from ..errors import InputError
+from ..errors import InputError, ReleaseError
+from ..mm import release
 
 if TYPE_CHECKING or os.environ.get("PAGEBLOCK_UNCOMPILED"):
     from .actions import scan_actions
@@ -176,14 +177,15 @@ Record = Actions | FreeAll | Contig | CmaAlloc | CmaRelease | Compaction | Hash 
 
 
 class TraceReader:
-    """Reads one trace, plain or .zst.
+    """Reads one trace, plain or .zst; ``release``: whose rules it is to follow, None: those that its header names.
 
     Raises:
         InputError: unreadable, cut off, corrupt, of an unknown kernel or version, or malformed (with the line number).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, release: str | None = None) -> None:
         self.path = path
+        self.asked = release
         self.line = 0
         self.position = 0
         self.raw = self._read()
@@ -236,7 +238,7 @@ class TraceReader:
             raise self.fail(f"version {version} of the format is not known (1 to 4 are): update pageblock")
         words = dict(word.split("=", 1) for word in match[2].split() if "=" in word)
         kernel = words.get("kernel", "6.1.192")
-        return Header(version, kernel, self._release_of(kernel), words.get("pcp", "0") == "1")
+        return Header(version, kernel, self.asked or self._release_of(kernel), words.get("pcp", "0") == "1")
 
     def _release_of(self, kernel: str) -> str:
         match = re.match(r"(\d+\.\d+)", kernel)
@@ -245,8 +247,11 @@ class TraceReader:
             raise self.fail(f"kernel {kernel!r} is not one whose rules are known: name a release with --release")
         suffix = kernel.partition("+seed")
         if suffix[1]:
-            return "seed" + suffix[2]
-        return name
+            name = "seed" + suffix[2]
+        try:
+            return release(name).name
+        except ReleaseError:
+            raise self.fail(f"kernel {kernel!r} has no release {name!r}: name one with --release") from None
 
     def records(self) -> Iterator[Record]:
         """Everything after the header, in order. Ends after the closing ``E``; without one the trace is cut off."""
@@ -350,11 +355,15 @@ class TraceReader:
         elif kind == "W":
             dump.watermarks = _numbers(fields)
         elif kind == "Q":
-            dump.pcp = _numbers(fields)
+            # one CPU is modelled, and only its lists are hashed
+            if "cpu=0" in fields or not dump.pcp:
+                dump.pcp = _numbers(fields)
         elif kind == "T":
             dump.types = [(int(mt), int(count)) for mt, count in (word.split(":") for word in fields)]
         elif kind == "L":
             dump.free[int(fields[0]), int(fields[1])] = np.array(fields[2:], np.int64)
+        elif kind == "P" and fields[0] != "0":
+            return
         elif kind == "P":
             dump.pcp_lists[int(fields[1])] = np.array(fields[2:], np.int64)
         elif kind == "X":

@@ -60,12 +60,13 @@ def operations_error(
             continue
         if op == OP_CONTIG and ((mt != MOVABLE and mt != CMA) or not fit[word >> 24 & 0xFF]):
             return i
-        # an empty range is something a kernel can be asked for, if its pageblock is not the first
         start = ops[2 * i + 1] & NONE
         nr = ops[2 * i + 1] >> 32
-        if op == OP_CONTIG and nr == 0 and z.zone_start + start < z.pageblock_nr_pages:
-            return i
-        if start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
+        if op == OP_CONTIG:
+            # a kernel can be asked for an empty range, if a page lies before it, and for one past the zone's end
+            if (nr == 0 and z.zone_start + start == 0) or start >> 30 or nr >> 30:
+                return i
+        elif start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
             return i
     return -1
 

@@ -98,7 +98,10 @@ cdef enum:
     RULE_PCP_FREE_HIGH = 34
     RULE_PCP_SLICES = 35
     RULE_OFFLINE_LIST = 36
-    NR_RULES = 37
+    RULE_MOVABLE_TAIL = 37
+    RULE_PCP_MISS = 38
+    RULE_FAST_UNDERFLOW = 39
+    NR_RULES = 40
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -212,6 +215,15 @@ cdef enum:
     LIST_BATCHES_BELOW = 2
     LIST_BATCHES = 3
     LIST_BATCHES_ASCENDING = 4
+    # values of RULE_MOVABLE_TAIL
+    TAIL_OF_PAIR = 0
+    TAIL_NEVER = 1
+    # values of RULE_PCP_MISS
+    MISS_FAILS = 0
+    MISS_TRIES_BUDDY = 1
+    # values of RULE_FAST_UNDERFLOW
+    UNDERFLOW_PASSES = 0
+    UNDERFLOW_CLAMPED = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32

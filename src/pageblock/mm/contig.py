@@ -66,6 +66,7 @@ if not cython.compiled:
     from .migrate import _alloc_contig_migrate_range
     from .page_isolation import (
         isolate_ascending,
+        isolate_past_zone,
         isolation_end,
         isolation_start,
         start_isolate_page_range,
@@ -306,16 +307,21 @@ def alloc_contig_saving_types(
     retypes: cython.bint = z.rules[RULE_FAILED_TYPES] == FAILED_TYPES_REQUEST
     i: cython.uint
     rc: cython.int
+    if window_start >= z.nr_frames:
+        return isolate_past_zone(z, start, start, mt, retypes)
     for i in range((window_end - window_start) >> z.pageblock_order):
         saved[i] = get_pageblock_migratetype(z, window_start + (i << z.pageblock_order))
-    rc = isolate_ascending(
-        z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, retypes
-    )
+    if end > z.zone_end:
+        rc = isolate_past_zone(z, start, window_start if whole else start, mt, retypes)
+    else:
+        rc = isolate_ascending(
+            z, window_start, window_end, window_start if whole else start, window_end if whole else end, mt, retypes
+        )
     if rc:
         if not retypes:
             restore_isolated(z, window_start, window_end, saved, window_start)
         if z.rules[RULE_FAILED_ISOLATION] == FAILED_UNDOES:
-            undo_isolate_page_range(z, alloc_start, alloc_end, mt)
+            undo_isolate_page_range(z, alloc_start, min(alloc_end, z.nr_frames), mt)
         return rc
     drain_all_pages(z)
     rc = _alloc_contig_migrate_range(z, start, end)

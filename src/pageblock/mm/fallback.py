@@ -25,12 +25,15 @@ if not cython.compiled:
         NONE,
         NR_MIGRATETYPES,
         ORDER_MASK,
+        PG_COMPOUND,
         RECLAIMABLE,
         RMQUEUE_CLAIM,
         RMQUEUE_CMA,
         RMQUEUE_NORMAL,
         RMQUEUE_STEAL,
         RULE_FALLBACK,
+        RULE_MOVABLE_TAIL,
+        TAIL_OF_PAIR,
         UNMOVABLE,
     )
     from .zone import (
@@ -103,10 +106,18 @@ def find_suitable_fallback(z: ZoneState, order: cython.uint, mt: cython.uint) ->
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def on_lru(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """PageLRU, as far as an allocated head's class tells."""
+    c: cython.uint = z.flags[pfn] & CLASS_MASK
+    return c == C_ANON or c == C_FILE or c == C_THP
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def page_is_movable(z: ZoneState, pfn: cython.uint) -> cython.bint:
     """PageLRU or __PageMovable, as far as an allocated head's class tells."""
-    c: cython.uint = z.flags[pfn] & CLASS_MASK
-    return c == C_ANON or c == C_FILE or c == C_THP or c == C_MOVABLE_OPS
+    return on_lru(z, pfn) or z.flags[pfn] & CLASS_MASK == C_MOVABLE_OPS
 
 
 @cython.cfunc
@@ -117,8 +128,10 @@ def count_movable(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.ui
 
     PageLRU looks at the head (PF_HEAD), so each tail of a THP counts; __PageMovable does not,
     so of a compound page of that kind only the head counts (6.1, include/linux/page-flags.h).
+    Rule "movable tail": in 5.15 the tail of any compound page of order 1 looks like such a head.
     """
     movable: cython.uint = 0
+    pairs: cython.bint = z.rules[RULE_MOVABLE_TAIL] == TAIL_OF_PAIR
     s: cython.uint
     size: cython.uint
     head: cython.uint
@@ -131,6 +144,8 @@ def count_movable(z: ZoneState, pfn: cython.uint, end: cython.uint) -> cython.ui
             size = 1 << (s & ORDER_MASK)
             if page_is_movable(z, pfn):
                 movable += 1 if z.flags[pfn] & CLASS_MASK == C_MOVABLE_OPS else min(size, end - pfn)
+            if size == 2 and pairs and z.flags[pfn] & PG_COMPOUND and not on_lru(z, pfn):
+                movable += 1
         elif pageblock_start(z, pfn) == pfn:
             # the block starts inside a larger page
             head = compound_head(z, pfn)

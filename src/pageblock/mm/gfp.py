@@ -22,6 +22,7 @@ if not cython.compiled:
         EV_FREE,
         HIGHATOMIC,
         MOVABLE,
+        MISS_FAILS,
         NONE,
         ORDER_MASK,
         REQUEST_ATOMIC,
@@ -29,6 +30,7 @@ if not cython.compiled:
         RMQUEUE_NORMAL,
         RULE_ATOMIC_LAST,
         RULE_HIGHATOMIC_CAP,
+        RULE_PCP_MISS,
         RULE_PCP_TUNING,
         TUNING_AUTO,
     )
@@ -46,7 +48,7 @@ if not cython.compiled:
         mod_zone_freepage_state,
         move_freepages_block,
     )
-    from .watermark import watermarks_are_far, zone_watermark_ok
+    from .watermark import watermarks_are_far, zone_watermark_fast, zone_watermark_ok
     from .overlap import drop_used_block, note_used_pages
     from .fallback import _rmqueue
     from .pcplist import free_unref_page, pcp_allowed_order, rmqueue_pcplist
@@ -150,14 +152,21 @@ def rmqueue_buddy(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags
 @cython.nogil
 @cython.exceptval(check=False)
 def rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
-    """Take a block from the per-cpu list or the buddy lists; NONE if there is none (6.1.192, 6.12)."""
+    """Take a block from the per-cpu list or the buddy lists; NONE if there is none (6.1.192, 6.12).
+
+    Rule "pcp miss": 5.15 leaves it at what the per-cpu list gives.
+    """
     pfn: cython.uint = NONE
     if pcp_allowed_order(z, order):
         if z.pcp_used:
             pfn = rmqueue_pcplist(z, order, mt, alloc_flags)
+            if z.rules[RULE_PCP_MISS] == MISS_FAILS:
+                return pfn
         elif alloc_flags & ALLOC_HIGHATOMIC:
             # per-cpu lists are refilled from the ordinary lists, also where they hold nothing: the reserve comes after
             pfn = rmqueue_buddy(z, order, mt, alloc_flags & (ALLOC_CMA | ALLOC_NOFRAGMENT))
+            if z.rules[RULE_PCP_MISS] == MISS_FAILS:
+                return pfn
     if pfn == NONE:
         pfn = rmqueue_buddy(z, order, mt, alloc_flags)
     return pfn
@@ -174,7 +183,7 @@ def get_page_from_freelist(
     if z.rules[RULE_PCP_TUNING] == TUNING_AUTO and not z.below_high:
         # 6.12 notes, for the tuning of the per-cpu lists, that the zone fell below its high watermark
         z.below_high = not zone_watermark_ok(z, order, z.wmark_high + z.watermark_boost, alloc_flags)
-    if not zone_watermark_ok(z, order, mark, alloc_flags):
+    if not zone_watermark_fast(z, order, mark, alloc_flags):
         return NONE
     if z.overlapping:
         note_used_pages(z)

@@ -340,6 +340,10 @@ class LoadedZone(BareZone):
         self.stat_threshold = value
         self.refresh_vm_stats()
 
+    def vm_stats(self) -> tuple[int, int]:
+        """NR_FREE_PAGES and NR_FREE_CMA_PAGES as watermarks and /proc read them: without what the CPU holds back."""
+        return int(self.nr_free_pages - self.stat_free_diff), int(self.nr_free_cma_pages - self.stat_cma_diff)
+
     def refresh_vm_stats(self) -> None:
         """Fold what is held back into the counters, as the kernel does once a second."""
         self.stat_free_diff = 0

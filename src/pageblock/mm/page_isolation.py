@@ -450,12 +450,39 @@ def isolate_ascending(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def isolate_past_zone(
+    z: ZoneState, start: cython.uint, check_start: cython.uint, mt: cython.uint, undo: cython.bint
+) -> cython.int:
+    """start_isolate_page_range of a range that reaches past the zone's end: -EBUSY, for reserved pages lie there.
+
+    What comes before they are met has been done and undone: 5.15 isolates all pageblocks up to theirs, 6.1 the first one
+    (and migrates what crosses into it), as the last is next. A pageblock that holds the zone's end is theirs.
+    """
+    first: cython.uint = isolation_start(z, start)
+    stop: cython.uint = pageblock_start(z, z.zone_end)
+    if first < stop:
+        if z.rules[RULE_SCHEME] >= SCHEME_SINGLE_PAGEBLOCK:
+            if isolate_single_pageblock(z, first, False, False, mt, 0):
+                return -EBUSY
+        elif isolate_ascending(z, first, stop, check_start, stop, mt, undo):
+            return -EBUSY
+        if undo:
+            undo_isolate_page_range(z, first, stop, mt)
+    refuse(z, STEP_ISOLATE, WHY_RESERVED, z.zone_end)
+    return -EBUSY
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def start_isolate_page_range(
     z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint
 ) -> cython.int:
     """Isolate the pageblocks of [start, end), rounded as the release rounds; 0, or -EBUSY and nothing stays so."""
     first: cython.uint = isolation_start(z, start)
     stop: cython.uint = min(isolation_end(z, end), z.nr_frames)
+    if end > z.zone_end:
+        return isolate_past_zone(z, start, start if z.rules[RULE_CHECK_SCOPE] == SCOPE_REQUEST else first, mt, True)
     if z.rules[RULE_SCHEME] >= SCHEME_SINGLE_PAGEBLOCK:
         return isolate_boundaries_first(z, start, end, mt, isolation_flags)
     if z.rules[RULE_CHECK_SCOPE] == SCOPE_REQUEST:

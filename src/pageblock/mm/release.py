@@ -386,6 +386,36 @@ RULES: tuple[Rule, ...] = (
         "mm/migrate.c migrate_pages, migrate_pages_batch, try_split_folio, mm/huge_memory.c __split_huge_page "
         "(5.15.16, 6.1.192, 6.12.117), __folio_split (6.19.9)",
     ),
+    Rule(
+        k.RULE_MOVABLE_TAIL,
+        "movable tail",
+        "Which tail of a compound page that is not on the LRU does a steal count as movable?",
+        {
+            k.TAIL_OF_PAIR: "that of a compound page of two, movable or not: its size lies where a driver's mark would",
+            k.TAIL_NEVER: "none",
+        },
+        "mm/page_alloc.c move_freepages; include/linux/mm_types.h struct page: compound_nr and mapping (5.15, 6.1)",
+    ),
+    Rule(
+        k.RULE_PCP_MISS,
+        "pcp miss",
+        "What follows when a per-cpu list is empty and cannot be refilled?",
+        {
+            k.MISS_FAILS: "the request fails: orders with per-cpu lists never get at the HIGHATOMIC reserve",
+            k.MISS_TRIES_BUDDY: "the buddy lists are tried, for atomic requests the HIGHATOMIC reserve first",
+        },
+        "mm/page_alloc.c rmqueue (5.15, 6.1)",
+    ),
+    Rule(
+        k.RULE_FAST_UNDERFLOW,
+        "fast underflow",
+        "What becomes of an order-0 request when more pages are set apart from it than are free?",
+        {
+            k.UNDERFLOW_PASSES: "it passes every watermark: the difference is compared as an unsigned number",
+            k.UNDERFLOW_CLAMPED: "none counts as free",
+        },
+        "mm/page_alloc.c zone_watermark_fast (5.15); fix possible underflow, 9282012fc0aa (6.0)",
+    ),
 )
 
 
@@ -526,6 +556,9 @@ _LEGACY = {
     k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_BATCH,
     k.RULE_PCP_SLICES: k.SLICES_NONE,
     k.RULE_OFFLINE_LIST: k.LIST_HEAD_AGAIN,
+    k.RULE_MOVABLE_TAIL: k.TAIL_OF_PAIR,
+    k.RULE_PCP_MISS: k.MISS_FAILS,
+    k.RULE_FAST_UNDERFLOW: k.UNDERFLOW_PASSES,
 }
 
 _PAGEBLOCK_ALIGNED = {
@@ -555,6 +588,9 @@ _MERGED = {
     k.RULE_ATOMIC_LAST: k.ATOMIC_TRIES_RESERVE,
     k.RULE_CONTIG_HUGETLB: k.CONTIG_SKIPS_HUGETLB,
     k.RULE_OFFLINE_LIST: k.LIST_BATCHES_BELOW,
+    k.RULE_MOVABLE_TAIL: k.TAIL_NEVER,
+    k.RULE_PCP_MISS: k.MISS_TRIES_BUDDY,
+    k.RULE_FAST_UNDERFLOW: k.UNDERFLOW_CLAMPED,
 }
 
 _VANILLA = {

@@ -19,9 +19,11 @@ if not cython.compiled:
         MOVABLE,
         NONE,
         RECLAIMABLE,
+        RULE_FAST_UNDERFLOW,
         RULE_HIGHATOMIC_MARK,
         RULE_PCP_TUNING,
         TUNING_AUTO,
+        UNDERFLOW_PASSES,
         UNMOVABLE,
     )
     from .zone import ZoneState
@@ -32,21 +34,30 @@ if not cython.compiled:
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, alloc_flags: cython.uint) -> cython.bint:
-    """Whether enough pages stay free and a block of the order exists (__zone_watermark_ok, 6.1).
+def usable_free(z: ZoneState, alloc_flags: cython.uint) -> cython.longlong:
+    """Free pages less those set apart from the request (__zone_watermark_unusable_free, 6.1); it may be negative.
 
     The counters may lag behind by what this CPU holds back. Free pages in CMA count only for requests that may use them,
-    the HIGHATOMIC reserve only for those that may dip into reserves; ISOLATE lists never do. Rule "highatomic mark": 6.1
-    subtracts the size of the reserved pageblocks,
-    6.12 what is free in them.
+    the HIGHATOMIC reserve only for those that may dip into reserves. Rule "highatomic mark": 6.1 subtracts the size of
+    the reserved pageblocks, 6.12 what is free in them.
     """
-    free: cython.longlong = z.nr_free_pages - z.stat_free_diff - ((cython.cast(cython.longlong, 1) << order) - 1)
-    current: cython.uint
+    free: cython.longlong = z.nr_free_pages - z.stat_free_diff
     if not alloc_flags & ALLOC_CMA:
         free -= z.nr_free_cma_pages - z.stat_cma_diff
     if not alloc_flags & ALLOC_RESERVES:
         free -= z.nr_reserved_highatomic if z.rules[RULE_HIGHATOMIC_MARK] == MARK_RESERVED else z.nr_free_highatomic
-    elif alloc_flags & ALLOC_MIN_RESERVE:
+    return free
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, alloc_flags: cython.uint) -> cython.bint:
+    """Whether enough pages stay free and a block of the order exists; ISOLATE lists have none (__zone_watermark_ok, 6.1)."""
+    free: cython.longlong = usable_free(z, alloc_flags) - ((cython.cast(cython.longlong, 1) << order) - 1)
+    current: cython.uint
+    if alloc_flags & ALLOC_MIN_RESERVE:
         mark -= mark // 2
         if alloc_flags & ALLOC_NON_BLOCK:
             mark -= mark // 4
@@ -70,6 +81,19 @@ def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, a
         if alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM) and get_page_from_free_area(z, current, HIGHATOMIC) != NONE:
             return True
     return False
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def zone_watermark_fast(
+    z: ZoneState, order: cython.uint, mark: cython.longlong, alloc_flags: cython.uint
+) -> cython.bint:
+    """``zone_watermark_ok`` for a request; rule "fast underflow": 5.15 lets order 0 pass where less than nothing is free."""
+    if order == 0 and z.rules[RULE_FAST_UNDERFLOW] == UNDERFLOW_PASSES and usable_free(z, alloc_flags) < 0:
+        return True
+    return zone_watermark_ok(z, order, mark, alloc_flags)
 
 
 @cython.cfunc
