@@ -46,7 +46,6 @@ WHYS: dict[int, str] = {
 INVARIANTS: dict[int, tuple[str, str]] = {
     k.INV_LINKS: ("list links", "a free list's links do not agree"),
     k.INV_FREE_BLOCK: ("listed block", "an entry of a free list is not an aligned free block of its order"),
-    k.INV_NR_FREE: ("nr_free", "a free area's count differs from its lists"),
     k.INV_ONE_STATE: ("one state", "a page inside a block heads a block of its own"),
     k.INV_LISTED: ("every free block listed", "free blocks and list entries differ in number"),
     k.INV_ZONE_END: ("zone end", "a block lies outside the zone or crosses its end"),
