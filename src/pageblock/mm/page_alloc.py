@@ -35,7 +35,7 @@ if not cython.compiled:
         set_pageblock_migratetype,
         zone_spans,
     )
-    from .freelist import add_to_free_list, add_to_free_list_tail, del_page_from_free_list, link_between, unlink
+    from .freelist import del_page_from_free_list, link_between, unlink
 
 
 @cython.cfunc
@@ -143,25 +143,28 @@ def buddy_types_merge(z: ZoneState, mt: cython.uint, buddy_mt: cython.uint) -> c
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def buddy_merge_likely(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.bint:
-    """Whether the buddy of the would-be parent is free, so that merging is likely soon (6.1)."""
+def buddy_merge_likely(
+    z: ZoneState, state: cython.p_uchar, pfn: cython.ulonglong, size: cython.ulonglong, order: cython.uint
+) -> cython.bint:
+    """Whether the buddy of the would-be parent is free, so that merging is likely soon (6.1). ``size``: 1 << order."""
     if order + 1 >= z.max_order:
         return False
-    return page_is_buddy(z, (pfn & ~(1 << order)) ^ (2 << order), order + 1)
+    # the parent's first frame, and the bit above
+    return state[(pfn | size) ^ 3 * size] == (BUDDY | (order + 1))
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def pageblocks_merge(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint) -> cython.bint:
-    """Whether a block between pageblock and max order, freed under a type, merges with its buddy: free, and of a type that fits.
+    """Whether a block of at least a pageblock, freed under a type, merges with its buddy: it is free, and the types fit.
 
     Rule "merged types": from 6.10 on a buddy of another type that is taken in gives up its type (mm: page_alloc: fix up
     block types when merging compatible blocks).
     """
     buddy: cython.uint = pfn ^ (1 << order)
     buddy_mt: cython.uint
-    if not page_is_buddy(z, buddy, order):
+    if order >= z.max_order or not page_is_buddy(z, buddy, order):
         return False
     buddy_mt = get_pageblock_migratetype(z, buddy)
     if not buddy_types_merge(z, mt, buddy_mt):
@@ -188,31 +191,30 @@ def _free_one_page(
     prv: cython.p_uint = z.prv
     state: cython.p_uchar = z.state
     first: cython.ulonglong = pfn
-    buddy: cython.ulonglong
-    # state of the buddy that it merges with; below the second a state says all, from the third on none merges
+    size: cython.ulonglong = cython.cast(cython.ulonglong, 1) << order
+    # state of the buddy that it merges with; up to the second a state says all
     free: cython.uchar = BUDDY | order
     by_type: cython.uchar = BUDDY | z.merge_order
-    largest: cython.uchar = BUDDY | z.max_order
+    buddy: cython.ulonglong
+    head: cython.ulonglong
     if mt != ISOLATE:
-        mod_zone_freepage_state(z, cython.cast(cython.longlong, 1) << order, mt)
-    while free < by_type or (
-        free < largest and pageblocks_merge(z, cython.cast(cython.uint, first), free & ORDER_MASK, mt)
-    ):
-        # the lower six bits of a free block's state are its order
-        buddy = first ^ (cython.cast(cython.ulonglong, 1) << (free & 63))
+        mod_zone_freepage_state(z, size, mt)
+    while free < by_type or pageblocks_merge(z, cython.cast(cython.uint, first), free & ORDER_MASK, mt):
+        buddy = first ^ size
         if state[buddy] != free:
             break
         # del_page_from_free_list
         unlink(nxt, prv, buddy)
         state[buddy] = 0
         first &= buddy
+        size += size
         free += 1
-    pfn = cython.cast(cython.uint, first)
-    order = free & ORDER_MASK
-    if to_tail or buddy_merge_likely(z, pfn, order):
-        add_to_free_list_tail(z, pfn, order, mt)
+    state[first] = free
+    head = list_head(z, free & ORDER_MASK, mt)
+    if to_tail or buddy_merge_likely(z, state, first, size, free & ORDER_MASK):
+        link_between(nxt, prv, first, prv[head], head)
     else:
-        add_to_free_list(z, pfn, order, mt)
+        link_between(nxt, prv, first, head, nxt[head])
 
 
 @cython.cfunc
@@ -319,7 +321,8 @@ def _rmqueue_smallest(z: ZoneState, order: cython.uint, mt: cython.uint) -> cyth
         return NONE
     current = order + (head - first) // FREE_AREA_HEADS
     del_page_from_free_list(z, pfn, current)
-    expand(z, pfn, order, current, mt)
+    if current > order:
+        expand(z, pfn, order, current, mt)
     z.taken_type = mt
     if z.recording:
         emit(z, EV_ZONE_LOCKED, pfn, order, mt)
@@ -336,43 +339,32 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     the second half of a larger free block has no head, so nothing moves. No merging, no accounting.
     A pageblock whose end lies outside the zone is left alone.
     """
-    at: cython.uint = pageblock_start(z, pfn)
-    end: cython.uint = pageblock_end(z, pfn)
+    # see _free_one_page
     nxt: cython.p_uint = z.nxt
     prv: cython.p_uint = z.prv
     state: cython.p_uchar = z.state
-    lists: cython.uint = list_head(z, 0, mt)
+    at: cython.ulonglong = pageblock_start(z, pfn)
+    end: cython.ulonglong = pageblock_end(z, pfn)
+    lists: cython.ulonglong = list_head(z, 0, mt)
+    head: cython.ulonglong
     moved: cython.uint = 0
     s: cython.uint
-    size: cython.uint
-    head: cython.uint
-    last: cython.uint
-    before: cython.uint
-    after: cython.uint
-    if not zone_spans(z, at):
+    if not zone_spans(z, cython.cast(cython.uint, at)):
         at = pfn
-    if not zone_spans(z, end - 1):
+    if not zone_spans(z, cython.cast(cython.uint, end - 1)):
         return 0
-    if state[at] == 0 and covered_by_free_block(z, at):
+    if state[at] == 0 and covered_by_free_block(z, cython.cast(cython.uint, at)):
         return 0
     while at < end:
         s = state[at]
-        # a tail has state 0, thus order 0
-        size = 1 << (s & ORDER_MASK)
         if s & BUDDY:
             # move_to_free_list
-            before = prv[at]
-            after = nxt[at]
-            nxt[before] = after
-            prv[after] = before
             head = lists + (s & ORDER_MASK) * FREE_AREA_HEADS
-            last = prv[head]
-            nxt[at] = head
-            prv[at] = last
-            nxt[last] = at
-            prv[head] = at
-            moved += size
-        at += size
+            unlink(nxt, prv, at)
+            link_between(nxt, prv, at, prv[head], head)
+            moved += 1 << (s & ORDER_MASK)
+        # a tail has state 0, thus order 0
+        at += cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)
     return moved
 
 
