@@ -491,7 +491,7 @@ class Zone(HotplugZone):
 
     # ---- many operations at once ----
 
-    def run(self, ops: Any, handles: Any = None) -> Any:
+    def run(self, ops: Any, handles: Any = None, moves: list[tuple[int, int | None, int]] | None = None) -> Any:
         """Execute an array of ``OPERATION`` at C speed; int64 array of results.
 
         A result is the pfn (allocated, freed, or first of the range) or a negated errno: -ENOMEM, -EBUSY, -EINTR,
@@ -502,6 +502,7 @@ class Zone(HotplugZone):
             ops: array of dtype ``OPERATION``.
             handles: uint32 array, one entry a handle, kept between calls by the caller; None: fresh ones. An entry is
                 the page's frame counted from ``base()``; 2^32-1: empty; 2^32-2: the page went to another zone.
+            moves: receives source, target (None: in another zone, not known where) and order of each migration.
 
         Raises:
             UsageError: a malformed operation (its index is named), or a wrong array. Nothing has run.
@@ -527,10 +528,12 @@ class Zone(HotplugZone):
                 f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, flags, handle and range"
             )
         saved = self.room_for_types(self.largest_range)
-        self.begin(False)
+        self.begin(moves is not None)
         run_operations(self, ptr64(words), n, ptr64s(results), ptr8(saved))
         self.return_handles()
-        self.finish()
+        rows = self.finish()
+        if moves is not None:
+            moves += contig_result(0, 0, rows, self.base_pfn).moved
         return results
 
     # ---- watch and verify ----
