@@ -99,7 +99,7 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
         while at < block_end and pages < COMPACT_CLUSTER_MAX:
             s = state[head]
             # a tail has state 0, thus order 0
-            following = head + (cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK))
+            following = head + (cython.cast(cython.uint, 1) << (s & ORDER_MASK))
             if s & ALLOC and class_can_be_isolated(flags[head]):
                 if s & ORDER_MASK > z.max_order and flags[head] & CLASS_MASK == C_HUGETLB:
                     batch[0] = cython.cast(cython.uint, head)

@@ -8,6 +8,7 @@ import cython
 
 if not cython.compiled:
     from .constants import (
+        ALLOC,
         BUDDY,
         CMA,
         EV_SPLIT,
@@ -154,6 +155,7 @@ def buddy_merge_likely(
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def pageblocks_merge(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint) -> cython.bint:
@@ -167,10 +169,11 @@ def pageblocks_merge(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cyt
     if order >= z.max_order or not page_is_buddy(z, buddy, order):
         return False
     buddy_mt = get_pageblock_migratetype(z, buddy)
-    if not buddy_types_merge(z, mt, buddy_mt):
-        return False
-    if buddy_mt != mt and z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:
-        change_pageblock_range(z, buddy, order, mt)
+    if buddy_mt != mt:
+        if not buddy_types_merge(z, mt, buddy_mt):
+            return False
+        if z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:
+            change_pageblock_range(z, buddy, order, mt)
     return True
 
 
@@ -192,14 +195,13 @@ def _free_one_page(
     state: cython.p_uchar = z.state
     first: cython.ulonglong = pfn
     size: cython.ulonglong = cython.cast(cython.ulonglong, 1) << order
-    # state of the buddy that it merges with; up to the second a state says all
+    # state of the buddy that it merges with
     free: cython.uchar = BUDDY | order
-    by_type: cython.uchar = BUDDY | z.merge_order
     buddy: cython.ulonglong
     head: cython.ulonglong
     if mt != ISOLATE:
         mod_zone_freepage_state(z, size, mt)
-    while free < by_type or pageblocks_merge(z, cython.cast(cython.uint, first), free & ORDER_MASK, mt):
+    while free < z.merge_by_type or pageblocks_merge(z, cython.cast(cython.uint, first), free & ORDER_MASK, mt):
         buddy = first ^ size
         if state[buddy] != free:
             break
@@ -348,6 +350,7 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     lists: cython.ulonglong = list_head(z, 0, mt)
     head: cython.ulonglong
     moved: cython.uint = 0
+    size: cython.uint
     s: cython.uint
     if not zone_spans(z, cython.cast(cython.uint, at)):
         at = pfn
@@ -357,14 +360,19 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
         return 0
     while at < end:
         s = state[at]
+        # most are single pages in use
+        if s == ALLOC:
+            at += 1
+            continue
+        # a tail has state 0, thus order 0
+        size = cython.cast(cython.uint, 1) << (s & ORDER_MASK)
         if s & BUDDY:
             # move_to_free_list
             head = lists + (s & ORDER_MASK) * FREE_AREA_HEADS
             unlink(nxt, prv, at)
             link_between(nxt, prv, at, prv[head], head)
-            moved += 1 << (s & ORDER_MASK)
-        # a tail has state 0, thus order 0
-        at += cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)
+            moved += size
+        at += size
     return moved
 
 

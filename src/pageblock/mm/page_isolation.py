@@ -151,7 +151,7 @@ def has_unmovable_pages(
                 z.refused_why = why
                 return cython.cast(cython.uint, at)
         # a tail has state 0, thus order 0
-        at += cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)
+        at += cython.cast(cython.uint, 1) << (s & ORDER_MASK)
     return NONE
 
 

@@ -79,7 +79,7 @@ class ZoneState:
     max_order: cython.uint
     pageblock_order: cython.uint
     pageblock_nr_pages: cython.uint
-    merge_order: cython.uint  # below it buddies merge whatever their types: the smaller of the two
+    merge_by_type: cython.uchar  # state of the smallest free blocks that merge only if their types fit
     zone_movable: cython.bint  # ZONE_MOVABLE: everything but reserved pages counts as movable
 
     nxt: cython.p_uint  # free or per-cpu page: next on its list; allocated head: owner handle
@@ -194,7 +194,7 @@ def zone_init(
     z.max_order = max_order
     z.pageblock_order = pageblock_order
     z.pageblock_nr_pages = 1 << pageblock_order
-    z.merge_order = min(max_order, pageblock_order)
+    z.merge_by_type = BUDDY | min(max_order, pageblock_order)
     heads = NR_PCP_LISTS + (max_order + 2) * FREE_AREA_HEADS + NR_COMPACT_LISTS
     # zeros() maps untouched memory, so a large zone costs only what it uses
     z.nxt_array = np.zeros(z.nr_frames + heads, np.uint32)
