@@ -89,19 +89,19 @@ def operations_error(
     z.largest_range = 0
     # the handle is the upper half of the word
     too_large: cython.ulonglong = handles << 32
-    for i in range(n):
-        word = ops[2 * i]
+    for i in range(0, 2 * n, 2):
+        word = ops[i]
         if word >= too_large:
-            return i
+            return i // 2
         request = word & NONE
         # most operations repeat what was asked before
         at = (request * HASH_PRIME & NONE) >> 24
         if known[at] == request:
             continue
-        if not request_is_well_formed(z, word, fit) or not range_is_well_formed(z, word & 0xFF, ops[2 * i + 1]):
-            return i
+        if not request_is_well_formed(z, word, fit) or not range_is_well_formed(z, word & 0xFF, ops[i + 1]):
+            return i // 2
         if word & 0xFF == OP_CONTIG or word & 0xFF == OP_FREE_CONTIG:
-            z.largest_range = max(z.largest_range, ops[2 * i + 1] >> 32)
+            z.largest_range = max(z.largest_range, ops[i + 1] >> 32)
         else:
             known[at] = request
     return -1
