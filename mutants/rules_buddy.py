@@ -307,7 +307,11 @@ BUDDY = (
         "smallest-first",
         "page_alloc._rmqueue_smallest",
         "    while nxt[head] == cython.cast(cython.uint, head):\n        head += FREE_AREA_HEADS\n",
-        "    head += (z.max_order - order) * FREE_AREA_HEADS\n    while head > first and nxt[head] == cython.cast(cython.uint, head):\n        head -= FREE_AREA_HEADS\n    if nxt[head] == cython.cast(cython.uint, head):\n        return NONE\n",
+        "    head += (z.max_order - order) * FREE_AREA_HEADS\n"
+        "    while head > first and nxt[head] == cython.cast(cython.uint, head):\n"
+        "        head -= FREE_AREA_HEADS\n"
+        "    if nxt[head] == cython.cast(cython.uint, head):\n"
+        "        return NONE\n",
         "the smallest sufficient block of the own lists is taken",
     ),
     Mutation(

@@ -12,7 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ..consumers.cma import CmaArea, CmaTry
-from ..machine.trace import ACTION, REASONS, Actions, CmaAlloc, CmaRelease, Compaction, Contig, Dump, FreeAll, Hash, TraceReader, first_difference, to_operations
+from ..machine.trace import (
+    ACTION,
+    REASONS,
+    Actions,
+    CmaAlloc,
+    CmaRelease,
+    Compaction,
+    Contig,
+    Dump,
+    FreeAll,
+    Hash,
+    TraceReader,
+    first_difference,
+    to_operations,
+)
 from ..mm import OPERATION, Migratetype, PageClass, Zone
 from ..mm.errors import KernelBugError
 from .accounting import accounting
@@ -239,9 +253,7 @@ class _Player:
         done, why = to_operations(rows, ops, self.sizes, self.is_contig, g.max_order, g.nr_pages)
         if why:
             row = rows[done]
-            words = REASONS[why].format(
-                handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=g.nr_pages
-            )
+            words = REASONS[why].format(handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=g.nr_pages)
             raise self.reader.fail(words, int(row["line"]))
         self.run_and_compare(zone, ops, rows)
 

@@ -146,7 +146,6 @@ def take_tested(
 
     The last free page taken may reach further than tested.
     """
-    pfn: cython.uint
     if test_pages_isolated(z, outer_start, outer_end, 0):
         return -EBUSY
     outer_end = isolate_freepages_range(z, outer_start, outer_end)
