@@ -16,6 +16,7 @@ from .instructions import Count, count_instructions
 from .machine import describe_machine
 from .native import MissingToolError
 from .ratios import Ratio, core_to_plain_c
+from .replay import Replays, measure_replay
 from .table import number, table
 
 __all__ = ["main"]
@@ -73,10 +74,21 @@ def print_captures(captures: Sequence[Captured]) -> None:
     print(table(head, rows))
 
 
+def print_replays(replays: Sequence[Replays]) -> None:
+    """Millions of operations a second: the core's batches, the reading, the whole; and the whole : the reading."""
+    head = ["traces of", "operations", "core M/s", "reading M/s", "whole M/s", "whole : reading"]
+    rows = []
+    for r in replays:
+        rates = [r.batched / r.core / 1e6, r.operations / r.read / 1e6, r.operations / r.whole / 1e6]
+        rows.append([r.name, f"{r.operations:,}", *(number(rate) for rate in rates), number(r.ratio)])
+    print(table(head, rows))
+
+
 #: Name -> title, what measures it, what prints it.
 PARTS: dict[str, tuple[str, Callable[[Path], list[Any]], Callable[[Sequence[Any]], None]]] = {
     "instructions": ("Instructions an operation", count_instructions, print_instructions),
     "ratios": ("Time beside plain C", core_to_plain_c, print_ratios),
+    "replay": ("Replay of recorded kernels", lambda folder: measure_replay(), print_replays),
     "creation": ("Making a zone", lambda folder: measure_creations(), print_creations),
     "doctor": (
         f"The doctor on {NR_PAGES * 4096 >> 30} GiB",

@@ -64,7 +64,7 @@ BUDDY = (
     Mutation("held-back-below", "page_alloc.held_back", " or -diff > z.stat_threshold", "", "in both directions"),
     Mutation(
         "held-back-free",
-        "page_alloc.mod_zone_freepage_state",
+        "page_alloc.mod_other_counters",
         "z.stat_free_diff = held_back(z, z.stat_free_diff + nr_pages)",
         "pass",
         "NR_FREE_PAGES is held back",
@@ -78,7 +78,7 @@ BUDDY = (
     ),
     Mutation(
         "count-highatomic",
-        "page_alloc.mod_zone_freepage_state",
+        "page_alloc.mod_other_counters",
         "z.nr_free_highatomic += nr_pages",
         "z.nr_free_highatomic += 0",
         "free HIGHATOMIC pages are counted apart, too (6.12)",
@@ -100,7 +100,7 @@ BUDDY = (
     Mutation(
         "buddy-exact-order",
         "page_alloc._free_one_page",
-        "if state[buddy] != (BUDDY | order):",
+        "if state[buddy] != free:",
         "if not state[buddy] & BUDDY:",
         "a buddy heads a free block of exactly this order",
     ),
@@ -157,29 +157,29 @@ BUDDY = (
     Mutation(
         "likely-parent",
         "page_alloc.buddy_merge_likely",
-        "(pfn & buddy) ^ (2 << order)",
-        "pfn ^ (2 << order)",
+        "(pfn | size) ^ 3 * size",
+        "pfn ^ 2 * size",
         "it is the parent's buddy that counts",
     ),
     Mutation(
         "likely-other-buddy",
         "page_alloc.buddy_merge_likely",
-        "(pfn & buddy) ^ (2 << order)",
-        "(pfn & buddy) + (2 << order)",
+        "(pfn | size) ^ 3 * size",
+        "(pfn & ~size) + 2 * size",
         "the parent's buddy may lie below it",
     ),
     Mutation(
         "likely-order",
         "page_alloc.buddy_merge_likely",
-        "(2 << order), order + 1)",
-        "(2 << order), order)",
+        "== (BUDDY | (order + 1))",
+        "== (BUDDY | order)",
         "the parent's buddy must be free in the parent's order",
     ),
     Mutation(
         "merge-bound",
-        "page_alloc._free_one_page",
-        "while order < max_order:",
-        "while order + 1 < max_order:",
+        "page_alloc.pageblocks_merge",
+        "if order >= z.max_order or",
+        "if order + 1 >= z.max_order or",
         "blocks merge up to max order",
     ),
     Mutation(
@@ -192,51 +192,51 @@ BUDDY = (
     Mutation(
         "merge-type-from-pageblock-order",
         "page_alloc._free_one_page",
-        "if order >= pageblock_order:",
-        "if order > pageblock_order:",
+        "while free < z.merge_by_type or",
+        "while free <= z.merge_by_type and free < (BUDDY | z.max_order) or",
         "types are compared from pageblock order on",
     ),
     Mutation(
         "merge-type-below-pageblock-order",
         "page_alloc._free_one_page",
-        "if order >= pageblock_order:",
-        "if order + 1 >= pageblock_order:",
+        "while free < z.merge_by_type or",
+        "while free + 1 < z.merge_by_type or",
         "below pageblock order types are not compared",
         equivalent="two blocks below pageblock order that are buddies lie in one pageblock, so their types are equal",
     ),
     Mutation(
         "merge-retype",
-        "page_alloc._free_one_page",
-        "if buddy_mt != mt and z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:",
+        "page_alloc.pageblocks_merge",
+        "if z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:",
         "if False:",
         "6.12: a buddy of another type that is merged takes over the type",
     ),
     Mutation(
         "merge-keep",
-        "page_alloc._free_one_page",
-        "if buddy_mt != mt and z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:",
-        "if buddy_mt != mt:",
+        "page_alloc.pageblocks_merge",
+        "if z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:",
+        "if True:",
         "6.1: a merged buddy keeps its pageblock's type",
     ),
     Mutation(
         "likely-to-tail",
         "page_alloc._free_one_page",
-        "if to_tail or buddy_merge_likely(z, pfn, buddy, order):",
+        "if to_tail or buddy_merge_likely(z, state, first, size, free & ORDER_MASK):",
         "if to_tail:",
         "a block likely to merge soon goes to the tail",
     ),
     Mutation(
         "asked-to-tail",
         "page_alloc._free_one_page",
-        "if to_tail or buddy_merge_likely(z, pfn, buddy, order):",
-        "if buddy_merge_likely(z, pfn, buddy, order):",
+        "if to_tail or buddy_merge_likely(",
+        "if buddy_merge_likely(",
         "FPI_TO_TAIL: boot and un-isolation free to the tail",
     ),
     Mutation(
         "merged-list-type",
         "page_alloc._free_one_page",
-        "add_to_free_list(z, pfn, order, mt)",
-        "add_to_free_list(z, pfn, order, get_pageblock_migratetype(z, pfn))",
+        "head = list_head(z, free & ORDER_MASK, mt)",
+        "head = list_head(z, free & ORDER_MASK, get_pageblock_migratetype(z, cython.cast(cython.uint, first)))",
         "a merged block is listed under the type of the block that was freed",
     ),
     Mutation(
@@ -255,7 +255,7 @@ BUDDY = (
     ),
     Mutation(
         "free-large-each-type",
-        "page_alloc.free_one_page",
+        "page_alloc.split_large_buddy",
         "z.pageblock_order, get_pageblock_migratetype(z, pfn), False)",
         "z.pageblock_order, get_pageblock_migratetype(z, end - (1 << order)), False)",
         "6.12: each pageblock of it under its own type",
@@ -306,30 +306,32 @@ BUDDY = (
     Mutation(
         "smallest-first",
         "page_alloc._rmqueue_smallest",
-        "    while head < end and nxt[head] == head:\n        head += NR_MIGRATETYPES\n        current += 1\n",
-        "    head += (z.max_order - order) * NR_MIGRATETYPES\n    current = z.max_order\n"
-        "    while current > order and nxt[head] == head:\n        head -= NR_MIGRATETYPES\n        current -= 1\n"
-        "    if nxt[head] == head:\n        return NONE\n",
+        "    while nxt[head] == cython.cast(cython.uint, head):\n        head += FREE_AREA_HEADS\n",
+        "    head += (z.max_order - order) * FREE_AREA_HEADS\n"
+        "    while head > first and nxt[head] == cython.cast(cython.uint, head):\n"
+        "        head -= FREE_AREA_HEADS\n"
+        "    if nxt[head] == cython.cast(cython.uint, head):\n"
+        "        return NONE\n",
         "the smallest sufficient block of the own lists is taken",
     ),
     Mutation(
         "smallest-bound",
         "page_alloc._rmqueue_smallest",
-        "list_head(z, z.max_order + 1, 0)",
-        "list_head(z, z.max_order, 0)",
+        "    if pfn == NONE:\n",
+        "    if pfn == NONE or head == list_head(z, z.max_order, mt):\n",
         "blocks of max order are taken, too",
     ),
     Mutation(
         "move-from-pfn",
         "page_alloc.move_freepages_block",
-        "if not zone_spans(z, at):\n        at = pfn",
+        "if not zone_spans(z, cython.cast(cython.uint, at)):\n        at = pfn",
         "pass",
         "where a pageblock begins before the zone, the move starts at the page that was asked for",
     ),
     Mutation(
         "move-not-at-zone-end",
         "page_alloc.move_freepages_block",
-        "if not zone_spans(z, end - 1):\n        return 0",
+        "if not zone_spans(z, cython.cast(cython.uint, end - 1)):\n        return 0",
         "end = min(end, z.zone_end)",
         "nothing moves in a pageblock that ends beyond the zone",
     ),
@@ -343,10 +345,8 @@ BUDDY = (
     Mutation(
         "move-block-tail",
         "page_alloc.move_freepages_block",
-        "            last = prv[head]\n            nxt[at] = head\n            prv[at] = last\n"
-        "            nxt[last] = at\n            prv[head] = at\n",
-        "            last = nxt[head]\n            nxt[at] = last\n            prv[at] = head\n"
-        "            prv[last] = at\n            nxt[head] = at\n",
+        "link_between(nxt, prv, at, prv[head], head)",
+        "link_between(nxt, prv, at, head, nxt[head])",
         "a pageblock's free pages move to the tail of the other list",
     ),
     Mutation(

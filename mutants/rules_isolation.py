@@ -22,28 +22,31 @@ ISOLATION = (
     Mutation(
         "unmovable-thp",
         "page_isolation.has_unmovable_pages",
-        "        if s & ALLOC:\n",
-        "        if s & ALLOC and flags[pfn] & CLASS_MASK == C_THP:\n            z.refused_why = WHY_NOT_LRU\n"
-        "            return pfn\n"
-        "        if s & ALLOC:\n",
+        "        if s & ALLOC and not passing",
+        "        if s & ALLOC and flags[at] & CLASS_MASK == C_THP:\n"
+        "            z.refused_why = WHY_NOT_LRU\n"
+        "            return cython.cast(cython.uint, at)\n"
+        "        if s & ALLOC and not passing",
         "a THP does not forbid isolation",
     ),
     Mutation(
         "unmovable-hugetlb",
         "page_isolation.has_unmovable_pages",
-        "        if s & ALLOC:\n",
-        "        if s & ALLOC and flags[pfn] & CLASS_MASK == C_HUGETLB:\n            z.refused_why = WHY_NOT_LRU\n"
-        "            return pfn\n"
-        "        if s & ALLOC:\n",
+        "        if s & ALLOC and not passing",
+        "        if s & ALLOC and flags[at] & CLASS_MASK == C_HUGETLB:\n"
+        "            z.refused_why = WHY_NOT_LRU\n"
+        "            return cython.cast(cython.uint, at)\n"
+        "        if s & ALLOC and not passing",
         "a huge page of hugetlb does not",
     ),
     Mutation(
         "unmovable-driver",
         "page_isolation.has_unmovable_pages",
-        "        if s & ALLOC:\n",
-        "        if s & ALLOC and flags[pfn] & CLASS_MASK == C_MOVABLE_OPS:\n            z.refused_why = WHY_NOT_LRU\n"
-        "            return pfn\n"
-        "        if s & ALLOC:\n",
+        "        if s & ALLOC and not passing",
+        "        if s & ALLOC and flags[at] & CLASS_MASK == C_MOVABLE_OPS:\n"
+        "            z.refused_why = WHY_NOT_LRU\n"
+        "            return cython.cast(cython.uint, at)\n"
+        "        if s & ALLOC and not passing",
         "a page that its driver moves does not",
     ),
     Mutation(
@@ -70,8 +73,8 @@ ISOLATION = (
     Mutation(
         "unmovable-tail-first",
         "page_isolation.has_unmovable_pages",
-        "elif s == 0 and pfn == start:",
-        "elif False:",
+        "if state[start] == 0:",
+        "if False:",
         "a compound page whose head lies before the pageblock is seen",
     ),
     Mutation(
@@ -362,38 +365,38 @@ ISOLATION = (
 MIGRATION = (
     Mutation(
         "migrate-pinned-anon",
-        "migrate.page_can_be_isolated",
-        "return not z.flags[pfn] & PG_PINNED",
-        "return True",
+        "migrate.class_can_be_isolated",
+        "mapped << PG_PINNED",
+        "(unpinned | mapped) << PG_PINNED",
         "a pinned anonymous page is passed over, and no others fail with it",
     ),
     Mutation(
         "migrate-batch",
         "migrate.isolate_migratepages_range",
-        "if pages >= COMPACT_CLUSTER_MAX:",
-        "if pages > COMPACT_CLUSTER_MAX:",
+        "while at < block_end and pages < COMPACT_CLUSTER_MAX:",
+        "while at < block_end and pages <= COMPACT_CLUSTER_MAX:",
         "a batch ends at 32 pages",
     ),
     Mutation(
         "migrate-batch-pages",
         "migrate.isolate_migratepages_range",
-        "pages += size",
+        "pages += following - at",
         "pages += 1",
         "and counts pages, not blocks",
     ),
     Mutation(
         "migrate-block-end",
         "migrate.isolate_migratepages_range",
-        "pfn = block_end if size > block_end - pfn else pfn + size",
-        "pfn = pfn + size",
+        "at = min(following, block_end)",
+        "at = following",
         "a page that reaches over its pageblock's end sends the scan to that end",
         equivalent="behind a head lie its tails, which the scan passes over one by one",
     ),
     Mutation(
         "migrate-gigantic",
         "migrate.isolate_migratepages_range",
-        "s & ORDER_MASK > z.max_order:",
-        "False:",
+        "if s & ORDER_MASK > z.max_order and",
+        "if False and",
         "a gigantic huge page ends the request",
     ),
     Mutation(
@@ -486,14 +489,14 @@ CONTIG = (
     ),
     Mutation(
         "take-outer-test",
-        "contig.take_range",
-        "test_pages_isolated(z, outer_start, end, 0)",
-        "test_pages_isolated(z, start, end, 0)",
+        "contig.take_tested",
+        "test_pages_isolated(z, outer_start, outer_end, 0)",
+        "test_pages_isolated(z, start, outer_end, 0)",
         "and tested from its own start",
     ),
     Mutation(
         "give-back-order",
-        "contig.take_range",
+        "contig.take_tested",
         "    give_back(z, outer_start, start)\n    give_back(z, end, outer_end)\n",
         "    give_back(z, end, outer_end)\n    give_back(z, outer_start, start)\n",
         "what lies before the range is given back first",
@@ -526,8 +529,8 @@ CONTIG = (
     Mutation(
         "seed-cut",
         "contig.split_at_pageblocks",
-        "    if head == boundary:\n        return\n",
-        "    return\n",
+        "    if head == boundary:\n        return 0\n",
+        "    return 0\n",
         "seed: a free page across the request's end is cut into pageblocks",
     ),
     Mutation(
@@ -540,22 +543,22 @@ CONTIG = (
     Mutation(
         "seed-migrates-busy",
         "contig.alloc_contig_saving_types",
-        "        if rc == -EBUSY:\n            rc = 0\n",
-        "",
+        "if rc and rc != -EBUSY:",
+        "if rc:",
         "seed: a page that does not move is left to the test",
     ),
     Mutation(
         "seed-drains",
         "contig.alloc_contig_saving_types",
-        "        drain_all_pages(z)\n",
+        "    drain_all_pages(z)\n",
         "",
         "seed: the per-cpu lists are drained after isolation",
     ),
     Mutation(
         "seed-request-type",
         "contig.alloc_contig_saving_types",
-        "undo_isolate_page_range(z, alloc_start, alloc_end, mt)",
-        "restore_types(z, alloc_start, alloc_end, saved, window_start)",
+        "    else:\n        undo_isolate_page_range(z, alloc_start, alloc_end, mt)\n    return rc",
+        "    else:\n        restore_types(z, alloc_start, alloc_end, saved, window_start)\n    return rc",
         "seed: the request's own pageblocks get the caller's type",
     ),
     Mutation(
@@ -602,14 +605,14 @@ CONTIG = (
     ),
     Mutation(
         "contig-pages-hugetlb",
-        "contig.pfn_range_valid_contig",
+        "contig.first_invalid_contig",
         "if c == C_HUGETLB and z.rules[RULE_CONTIG_HUGETLB] == CONTIG_SKIPS_HUGETLB:",
         "if False:",
         "alloc_contig_pages passes over ranges with hugetlb",
     ),
     Mutation(
         "contig-pages-reserved",
-        "contig.pfn_range_valid_contig",
+        "contig.first_invalid_contig",
         " or c == C_RESERVED",
         "",
         "and over ranges with reserved pages",

@@ -164,8 +164,8 @@ PERCPU = (
     Mutation(
         "free-high-rule",
         "pcplist.pcp_overflow",
-        "if z.rules[RULE_PCP_TUNING] == TUNING_FREE_HIGH:",
-        "if True:",
+        "if order > 0 and z.rules[RULE_PCP_TUNING] == TUNING_FREE_HIGH:",
+        "if order > 0:",
         "5.15: they do not",
     ),
     Mutation(
@@ -248,8 +248,8 @@ PERCPU = (
     Mutation(
         "tuned-batch-first",
         "pcplist.pcp_overflow_tuned",
-        "z.pcp_free_count >= batch\n",
-        "z.pcp_free_count > batch\n",
+        "z.pcp_free_count >= batch + (",
+        "z.pcp_free_count > batch + (",
         "6.12: a batch freed without a break lets high-order pages empty the lists",
     ),
     Mutation(
@@ -374,7 +374,7 @@ PERCPU = (
     Mutation(
         "pcp-isolated",
         "pcplist.free_unref_page",
-        "if mt == ISOLATE:\n        free_one_page(z, pfn, order)\n        return",
+        "if mt == ISOLATE:\n        return False",
         "if mt == ISOLATE:\n        mt = MOVABLE",
         "isolated pages are not put on per-cpu lists",
     ),
@@ -401,9 +401,9 @@ PERCPU = (
     ),
     Mutation(
         "pcp-above-high",
-        "pcplist.free_unref_page",
-        "            z.below_high = False",
-        "            pass",
+        "pcplist.free_overflow",
+        "z.below_high = False",
+        "pass",
         "6.12: an overflow that brings the zone above its high watermark is noted",
     ),
     Mutation(

@@ -143,8 +143,8 @@ REQUESTS = (
     Mutation("far-cma", "watermark.watermarks_are_far", " - z.nr_free_cma_pages", "", "and leaves free CMA pages out"),
     Mutation(
         "far-highatomic",
-        "watermark.watermarks_are_far",
-        " and z.nr_reserved_highatomic == 0",
+        "watermark.update_far_mark",
+        " or z.nr_reserved_highatomic",
         "",
         "and is not for zones with a HIGHATOMIC reserve",
     ),
@@ -427,8 +427,8 @@ REQUESTS = (
     Mutation(
         "free-pcp",
         "gfp.free_frames",
-        "if z.pcp_used and pcp_allowed_order(z, order):",
-        "if z.pcp_used and order == 0:",
+        "if pcp_allowed_order(z, order) and",
+        "if order == 0 and",
         "orders 1 to 3 and huge pages go to the per-cpu lists, too",
     ),
     Mutation(

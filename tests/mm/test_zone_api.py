@@ -100,7 +100,7 @@ def test_plain_integers_and_numpy_integers_are_accepted() -> None:
 def test_check_says_which_invariant_is_broken(damage: str) -> None:
     zone = Zone(4096)
     state = zone.saved_state()
-    _, _, pages, _, types, _ = state["arrays"]
+    _, _, pages, _, types = state["arrays"]
     if damage == "nr_free_pages":
         state["counters"] = (4095, *state["counters"][1:])
         says = "counted 4095, really free 4096"

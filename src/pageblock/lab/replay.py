@@ -13,9 +13,22 @@ import numpy.typing as npt
 
 from ..consumers.cma import CmaArea, CmaTry
 from ..errors import InputError, PageblockError
-from ..machine.actions import ACTION
-from ..machine.trace import Actions, CmaAlloc, CmaRelease, Compaction, Contig, Dump, FreeAll, Hash, TraceReader
-from ..mm import OPERATION, Event, Migratetype, PageClass, PageFlag, Zone
+from ..machine.trace import (
+    ACTION,
+    REASONS,
+    Actions,
+    CmaAlloc,
+    CmaRelease,
+    Compaction,
+    Contig,
+    Dump,
+    FreeAll,
+    Hash,
+    TraceReader,
+    first_difference,
+    to_operations,
+)
+from ..mm import OPERATION, Migratetype, PageClass, Zone
 from ..mm.errors import KernelBugError
 from .accounting import accounting
 
@@ -28,31 +41,10 @@ BUG = -131
 
 EMPTY = 0xFFFFFFFF
 OFFNODE = 0xFFFFFFFE
-_GROW = 1 << 16
+#: Handles that the tables have room for at first, and at most.
+_GROW = 1 << 10
+MOST_HANDLES = 1 << 28
 
-
-def _by_letter(default: int, dtype: npt.DTypeLike, values: dict[str, int]) -> npt.NDArray[np.uint8]:
-    table = np.full(256, default, dtype)
-    for letters, value in values.items():
-        for letter in letters:
-            table[ord(letter)] = value
-    return table
-
-
-# Tables by the letter of an allocation: upper case is a compound page; m at order 0 and M are movable by their driver,
-# p is pinned, h is atomic.
-_TYPE_OF_KIND = _by_letter(
-    255,
-    np.uint8,
-    {"uUhH": Migratetype.UNMOVABLE, "rR": Migratetype.RECLAIMABLE, "mMpP": Migratetype.MOVABLE},
-)
-_OP_OF_KIND = _by_letter(1, np.uint8, {"f": 2, "g": 4, "hH": 5})
-_FLAGS_OF_KIND = _by_letter(
-    PageClass.KERNEL,
-    np.uint8,
-    {"URPH": PageClass.KERNEL | PageFlag.COMPOUND, "M": PageClass.MOVABLE_OPS | PageFlag.COMPOUND},
-)
-_FLAGS_AT_ORDER_0 = _by_letter(PageClass.KERNEL, np.uint8, {"mM": PageClass.MOVABLE_OPS})
 
 #: Trace letter of a page that is not the trace's -> class. Tails without a reference (0) are no page of their own.
 _FOREIGN = {"R": PageClass.RESERVED, "S": PageClass.SLAB, "T": PageClass.PGTABLE, "0": PageClass.FREE}
@@ -132,6 +124,8 @@ class _Player:
         self.cma_handles: set[int] = set()
         self.isolate_number = 5
         self.foreign = 0
+        # pages of the zone that live handles hold
+        self.own = 0
         self.handles: npt.NDArray[np.uint32] = np.full(_GROW, EMPTY, np.uint32)
         self.sizes: npt.NDArray[np.int64] = np.full(_GROW, -1, np.int64)
         self.is_contig: npt.NDArray[np.bool_] = np.zeros(_GROW, np.bool_)
@@ -262,53 +256,27 @@ class _Player:
             rows = rows[: self.until - self.done.operations]
         zone = self.need_zone(int(rows["line"][0]))
         g = zone.geometry
-        allocates = rows["op"] == ord("a")
-        self.refuse(rows, (rows["handle"] < 0) | (rows["handle"] >= 1 << 28), "handle {handle} is out of range")
-        wrong = allocates & ((_TYPE_OF_KIND[rows["kind"]] == 255) | (rows["order"] > g.max_order))
-        self.refuse(rows, wrong, "no allocation has order {order} and this kind")
-        self.refuse(
-            rows, allocates & (rows["pfn"] >= g.nr_pages), f"pfn {{pfn}} is outside the zone of {g.nr_pages} pages"
-        )
-        self.room_for(int(rows["handle"].max()), int(rows["line"][0]))
-        handles = rows["handle"]
-        self.sizes[handles[allocates]] = 1 << rows["order"][allocates].astype(np.int64)
-        self.is_contig[handles[allocates]] = False
-        self.refuse(rows, self.sizes[handles] < 0, "handle {handle} was never allocated")
-        self.refuse(
-            rows,
-            ~allocates & ((rows["op"] == ord("g")) != self.is_contig[handles]),
-            "handle {handle} is freed as what it was not allocated for",
-        )
+        highest = int(rows["handle"].max())
+        if highest < MOST_HANDLES:
+            self.room_for(highest, 0)
         ops = np.zeros(len(rows), OPERATION)
-        ops["op"] = _OP_OF_KIND[np.where(allocates, rows["kind"], rows["op"])]
-        ops["order"] = rows["order"]
-        ops["migratetype"] = np.where(allocates, _TYPE_OF_KIND[rows["kind"]], 0)
-        flags = np.where(rows["order"] > 0, _FLAGS_OF_KIND[rows["kind"]], _FLAGS_AT_ORDER_0[rows["kind"]])
-        ops["flags"] = np.where(allocates, flags, 0)
-        ops["handle"] = handles
-        ops["nr"] = np.where(rows["op"] == ord("g"), self.sizes[handles], 0)
-        self.run_and_compare(zone, ops, rows)
-
-    def refuse(self, rows: npt.NDArray[np.void], wrong: npt.NDArray[np.bool_], what: str) -> None:
-        """InputError for the first wrong row."""
-        if wrong.any():
-            row = rows[int(np.argmax(wrong))]
-            words = what.format(handle=row["handle"], order=row["order"], pfn=row["pfn"])
+        done, why = to_operations(rows, ops, self.sizes, self.is_contig, g.max_order, g.nr_pages)
+        if why:
+            row = rows[done]
+            words = REASONS[why].format(handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=g.nr_pages)
             raise self.reader.fail(words, int(row["line"]))
+        self.run_and_compare(zone, ops, rows)
 
     def run_and_compare(self, zone: Zone, ops: npt.NDArray[np.void], rows: npt.NDArray[np.void]) -> None:
         """Run a batch; the first answer that differs ends the replay."""
         results = zone.run(ops, self.handles)
-        allocates = rows["op"] == ord("a")
-        wanted = np.where(rows["pfn"] < 0, -12, rows["pfn"] + zone.start_pfn)
-        # a free has no answer, but its handle must hold something: here, or a page that went to another zone (-EREMOTE)
-        wrong = np.where(allocates, results != wanted, (results < 0) & (results != -66))
+        i, gained = first_difference(rows, ops, results, zone.start_pfn)
+        self.own += gained
         if self.progress is not None:
             self.progress(self.reader.position, self.reader.size)
-        if not wrong.any():
+        if i < 0:
             self.done.operations += len(rows)
             return
-        i = int(np.argmax(wrong))
         self.done.operations += i + 1
         row, answer = rows[i], int(results[i])
         mt = int(ops["migratetype"][i])
@@ -338,7 +306,7 @@ class _Player:
 
     def room_for(self, handle: int, line: int) -> None:
         """Make the tables long enough for a handle."""
-        if not 0 <= handle < 1 << 28:
+        if not 0 <= handle < MOST_HANDLES:
             raise self.reader.fail(f"handle {handle} is out of range", line)
         if handle >= len(self.handles):
             more = max(handle + 1 - len(self.handles), len(self.handles))
@@ -356,26 +324,19 @@ class _Player:
             raise self.reader.fail(f"range [{c.start}, +{c.nr_pages}) is outside the zone", c.line)
         if c.start >> 30 or c.nr_pages >> 30 or c.start + c.nr_pages == 0:
             raise self.reader.fail(f"no kernel is asked for the range [{c.start}, +{c.nr_pages})", c.line)
-        events: list[Event] = []
-        errno = self.ask(zone, c, events)
+        moves: list[tuple[int, int | None, int]] = []
+        errno = self.ask(zone, c, moves)
         first = zone.start_pfn
-
-        def relative(pfn: int | None) -> int | None:
-            return None if pfn is None else pfn - first
-
-        moves = [
-            (e.fields["pfn"], e.fields["new_pfn"])
-            for e in events
-            if e.name == "migrate_folio" and e.fields["pfn"] is not None
-        ]
-        moved = tuple((relative(source), relative(target)) for source, target in moves)
+        moved = tuple((source - first, None if target is None else target - first) for source, target, _ in moves)
         what = f"alloc_contig_range [{c.start}, {c.start + c.nr_pages})"
         if errno != (BUG if c.errno is None else c.errno):
             theirs = "stopped with a BUG" if c.errno is None else f"errno {c.errno}"
             mine = "BUG in {}: {} at pfn {}".format(*zone.last_refusal()) if errno == BUG else f"errno {errno}"
             raise _Parted(c.line, what, theirs, mine, self.lists_around(zone, None, 1, "after it"))
         self.compare_moves(c.line, what, c.moves, moved)
+        self.own -= sum(1 << order for _, target, order in moves if target is None)
         if errno == 0:
+            self.own += c.nr_pages
             self.sizes[c.handle] = c.nr_pages
             self.is_contig[c.handle] = True
 
@@ -418,6 +379,7 @@ class _Player:
             self.sizes[c.handle] = c.count
             self.is_contig[c.handle] = True
             self.cma_handles.add(c.handle)
+        self.own = self.count_own_pages()
 
     def compare_tries(self, c: CmaAlloc, what: str, tries: tuple[CmaTry, ...], zone: Zone) -> None:
         """The places that cma_alloc tried, in order."""
@@ -457,6 +419,11 @@ class _Player:
         area.release(frame + zone.base(), int(self.sizes[r.handle]))
         self.handles[r.handle] = EMPTY
         self.cma_handles.discard(r.handle)
+        self.own = self.count_own_pages()
+
+    def count_own_pages(self) -> int:
+        """Pages of the zone that live handles hold, counted anew."""
+        return int(self.sizes[np.flatnonzero(self.handles < OFFNODE)].sum())
 
     def forget_cma(self, handle: int, frame: int) -> None:
         """Clear the bits of a CMA handle whose pages were freed with all others."""
@@ -499,15 +466,13 @@ class _Player:
         at = np.searchsorted(self.handles[owners], frames[:, 0])
         self.handles[owners[at]] = frames[:, 1]
 
-    def ask(self, zone: Zone, c: Contig, events: list[Event]) -> int:
-        """The model's answer: 0 or a negative errno; its steps go to ``events``."""
+    def ask(self, zone: Zone, c: Contig, moves: list[tuple[int, int | None, int]]) -> int:
+        """The model's answer: 0 or a negative errno; what it migrated goes to ``moves``."""
         operation = np.array([(3, 0, Migratetype.MOVABLE, PageClass.KERNEL, c.handle, c.start, c.nr_pages)], OPERATION)
-        zone.observe(events.append)
         zone.set_signal_pending(c.op == "I")
         try:
-            result = int(zone.run(operation, self.handles)[0])
+            result = int(zone.run(operation, self.handles, moves)[0])
         finally:
-            zone.observe(None)
             zone.set_signal_pending(False)
         return min(result, 0)
 
@@ -527,11 +492,6 @@ class _Player:
                 shown = " ".join(map(str, pfns[:8])) + (" …" if len(pfns) > 8 else "")
                 found.append(f"model's order {o} {Migratetype(mt).name} list {when}: {shown}")
         return tuple(found[:4])
-
-    def own_pages(self) -> int:
-        """Pages of the zone that live handles hold."""
-        live = self.handles < OFFNODE
-        return int(self.sizes[live].sum())
 
     def compare_hash(self, h: Hash) -> None:
         """Digests and counters."""
@@ -564,7 +524,7 @@ class _Player:
             "free": listed,
             "stat": free,
             "pcp": zone.nr_pcp_pages,
-            "own": self.own_pages(),
+            "own": self.own,
             "foreign": self.foreign,
             "cma": free_cma,
         }
@@ -634,13 +594,20 @@ class _Player:
 
     def compare_owned(self, dump: Dump, zone: Zone) -> None:
         """Live handles: the same ones, at the same pfns, those in other zones apart."""
-        mine = {h: int(self.handles[h]) for h in np.flatnonzero(self.handles != EMPTY).tolist()}
-        for handle, (pfn, _, _) in dump.owned.items():
-            place = mine.pop(handle, EMPTY)
-            inside = 0 <= pfn < zone.geometry.nr_pages
-            # handles hold pfns counted from the zone's base
-            here = place - (zone.start_pfn - zone.base()) if place < OFFNODE else None
-            if (here is not None) != inside or (inside and here != pfn):
-                raise _Parted(dump.line, f"handle {handle}", pfn if inside else "another zone", here)
-        if mine:
-            raise _Parted(dump.line, "live handles", "none more", f"also {sorted(mine)[:5]}")
+        owned = np.concatenate(dump.owned)
+        handles, pfns = owned["handle"], owned["pfn"]
+        highest = int(handles.max())
+        if highest < MOST_HANDLES:
+            self.room_for(highest, dump.line)
+        places = self.handles[np.minimum(handles, len(self.handles) - 1)].astype(np.int64)
+        inside = (pfns >= 0) & (pfns < zone.geometry.nr_pages)
+        # handles hold pfns counted from the zone's base
+        here = places - (zone.start_pfn - zone.base())
+        wrong = ((places < OFFNODE) != inside) | (inside & (here != pfns))
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            theirs = int(pfns[i]) if inside[i] else "another zone"
+            raise _Parted(dump.line, f"handle {handles[i]}", theirs, int(here[i]) if places[i] < OFFNODE else None)
+        more = np.setdiff1d(np.flatnonzero(self.handles != EMPTY), handles)
+        if len(more):
+            raise _Parted(dump.line, "live handles", "none more", f"also {more[:5].tolist()}")

@@ -19,14 +19,16 @@ from ..errors import InputError, ReleaseError
 from ..mm import release
 
 if TYPE_CHECKING or os.environ.get("PAGEBLOCK_UNCOMPILED"):
-    from .actions import scan_actions
+    from .actions import ACTION, REASONS, first_difference, scan_actions, to_operations
 else:
     try:
-        from ._actions import scan_actions
+        from ._actions import ACTION, REASONS, first_difference, scan_actions, to_operations
     except ImportError:
-        from .actions import scan_actions
+        from .actions import ACTION, REASONS, first_difference, scan_actions, to_operations
 
 __all__ = [
+    "ACTION",
+    "REASONS",
     "Actions",
     "CmaAlloc",
     "CmaRelease",
@@ -39,6 +41,8 @@ __all__ = [
     "Header",
     "Record",
     "TraceReader",
+    "first_difference",
+    "to_operations",
 ]
 
 #: Rows of allocations and frees handed on at once.
@@ -65,7 +69,7 @@ class Header:
 class Dump:
     """A whole state. Lists and types in the trace's own numbers; pfns relative to the zone.
 
-    ``cma``: the CMA area, if there is one; ``counted``: the recorder's own counts.
+    ``cma``: the CMA area, if there is one; ``counted``: the recorder's own counts; ``owned``: live handles, rows of ``ACTION``.
     """
 
     line: int
@@ -77,7 +81,7 @@ class Dump:
     free: dict[tuple[int, int], npt.NDArray[np.int64]] = field(default_factory=dict)
     pcp_lists: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
     foreign: list[tuple[int, int, str]] = field(default_factory=list)
-    owned: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    owned: list[npt.NDArray[np.void]] = field(default_factory=list)
     cma: dict[str, int] = field(default_factory=dict)
     counted: dict[str, int] = field(default_factory=dict)
     after_bug: bool = False
@@ -192,6 +196,7 @@ class TraceReader:
         self.size = len(self.raw)
         # a zero byte behind the text lets the scan look one byte ahead
         self.text = np.frombuffer(self.raw + bytearray(1), np.uint8)
+        self.table = np.zeros(_BATCH, ACTION)
         self.header = self._read_header()
 
     def _read(self) -> bytearray:
@@ -256,7 +261,7 @@ class TraceReader:
     def records(self) -> Iterator[Record]:
         """Everything after the header, in order. Ends after the closing ``E``; without one the trace is cut off."""
         while True:
-            rows, self.position, self.line = scan_actions(self.text, self.position, self.line, _BATCH)
+            rows, self.position, self.line = scan_actions(self.text, self.position, self.line, self.table)
             if len(rows):
                 yield Actions(rows)
             if len(rows) == _BATCH:
@@ -338,7 +343,14 @@ class TraceReader:
         if fields[1] != "begin":
             raise self.fail(f"a dump ends that did not begin: {first[:40]!r}")
         dump = Dump(self.line, fields[2], after_bug="BUG" in first)
-        while (line := self._next()) is not None:
+        while True:
+            rows, self.position, self.line = scan_actions(self.text, self.position, self.line, self.table, True)
+            if len(rows):
+                dump.owned.append(rows)
+                continue
+            line = self._next()
+            if line is None:
+                raise self.fail("the trace ends inside a dump: it is cut off", self.line + 1)
             kind, _, rest = line.partition(" ")
             if kind == "D":
                 if not rest.startswith("end"):
@@ -346,8 +358,9 @@ class TraceReader:
                     continue
                 dump.counted = _numbers(rest.split()[1:])
                 return dump
+            if kind == "O":
+                raise self.fail(f"malformed record {line[:60]!r}")
             self._dump_line(dump, kind, rest.split())
-        raise self.fail("the trace ends inside a dump: it is cut off", self.line + 1)
 
     def _dump_line(self, dump: Dump, kind: str, fields: list[str]) -> None:
         if kind == "Z":
@@ -368,8 +381,6 @@ class TraceReader:
             dump.pcp_lists[int(fields[1])] = np.array(fields[2:], np.int64)
         elif kind == "X":
             dump.foreign.append((int(fields[0]), int(fields[1]), fields[2]))
-        elif kind == "O":
-            dump.owned[int(fields[0])] = (int(fields[1]), int(fields[2]), fields[3])
         elif kind == "B":
             dump.cma = _numbers(fields)
         elif kind != "N":

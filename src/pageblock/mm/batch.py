@@ -12,6 +12,7 @@ if not cython.compiled:
         ENOENT,
         ENOMEM,
         EREMOTE,
+        HASH_PRIME,
         MOVABLE,
         NONE,
         OFFNODE,
@@ -19,6 +20,7 @@ if not cython.compiled:
         OP_ALLOC_ATOMIC,
         OP_CONTIG,
         OP_FREE,
+        OP_FREE_CONTIG,
         RECLAIMABLE,
         REQUEST_ATOMIC,
         REQUEST_NORMAL,
@@ -31,43 +33,79 @@ if not cython.compiled:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def operations_error(
-    z: ZoneState, ops: cython.p_ulonglong, n: cython.longlong, handles: cython.uint, fit: cython.p_uchar
-) -> cython.longlong:
-    """Index of the first operation that is not well formed, or -1. Nothing has run yet.
+def request_is_well_formed(z: ZoneState, word: cython.ulonglong, fit: cython.p_uchar) -> cython.bint:
+    """Whether an operation's first word asks for something that there is; ranges and handles apart.
 
     ``fit``: whether a page may have a flags byte (``arguments.flags_fit``): 256 entries for order 0, 256 for higher orders.
     """
+    op: cython.uint = word & 0xFF
+    order: cython.uint = word >> 8 & 0xFF
+    mt: cython.uint = word >> 16 & 0xFF
+    flags: cython.uint = word >> 24 & 0xFF
+    if op == OP_ALLOC or op == OP_ALLOC_ATOMIC:
+        return order <= z.max_order and mt <= RECLAIMABLE and fit[(256 if order else 0) + flags] != 0
+    if op == OP_CONTIG:
+        return (mt == MOVABLE or mt == CMA) and fit[flags] != 0
+    return op == OP_FREE or op == OP_FREE_CONTIG
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def range_is_well_formed(z: ZoneState, op: cython.uint, word: cython.ulonglong) -> cython.bint:
+    """Whether an operation's second word, if it means anything, is a range that can be asked for or freed.
+
+    A kernel can be asked for an empty range, if a page lies before it, and for one past the zone's end.
+    """
+    start: cython.uint = word & NONE
+    nr: cython.uint = word >> 32
+    if op != OP_CONTIG and op != OP_FREE_CONTIG:
+        return True
+    if op == OP_CONTIG:
+        return not ((nr == 0 and z.zone_start + start == 0) or start >> 30 or nr >> 30)
+    return start < z.zone_end - z.zone_start and nr <= z.zone_end - z.zone_start - start
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def operations_error(
+    z: ZoneState,
+    ops: cython.p_ulonglong,
+    n: cython.longlong,
+    handles: cython.ulonglong,
+    fit: cython.p_uchar,
+) -> cython.longlong:
+    """Index of the first operation that is not well formed, or -1. Nothing has run yet.
+
+    Args:
+        handles: how many there are.
+        fit: see ``request_is_well_formed``.
+    """
     i: cython.longlong
     word: cython.ulonglong
-    op: cython.uint
-    order: cython.uint
-    mt: cython.uint
-    start: cython.uint
-    nr: cython.uint
-    for i in range(n):
-        word = ops[2 * i]
-        op = word & 0xFF
-        if op < OP_ALLOC or op > OP_ALLOC_ATOMIC or (word >> 32) >= handles:
-            return i
-        if op == OP_FREE:
+    request: cython.uint
+    at: cython.uint
+    # well-formed requests without a range, each at its hash; OP_FREE where there is none yet
+    known: cython.p_uint = z.well_formed
+    z.largest_range = 0
+    # the handle is the upper half of the word
+    too_large: cython.ulonglong = handles << 32
+    for i in range(0, 2 * n, 2):
+        word = ops[i]
+        if word >= too_large:
+            return i // 2
+        request = word & NONE
+        # most operations repeat what was asked before
+        at = (request * HASH_PRIME & NONE) >> 24
+        if known[at] == request:
             continue
-        order = word >> 8 & 0xFF
-        mt = word >> 16 & 0xFF
-        if op == OP_ALLOC or op == OP_ALLOC_ATOMIC:
-            if order > z.max_order or mt > RECLAIMABLE or not fit[(256 if order else 0) + (word >> 24 & 0xFF)]:
-                return i
-            continue
-        if op == OP_CONTIG and ((mt != MOVABLE and mt != CMA) or not fit[word >> 24 & 0xFF]):
-            return i
-        start = ops[2 * i + 1] & NONE
-        nr = ops[2 * i + 1] >> 32
-        if op == OP_CONTIG:
-            # a kernel can be asked for an empty range, if a page lies before it, and for one past the zone's end
-            if (nr == 0 and z.zone_start + start == 0) or start >> 30 or nr >> 30:
-                return i
-        elif start >= z.zone_end - z.zone_start or nr > z.zone_end - z.zone_start - start:
-            return i
+        if not request_is_well_formed(z, word, fit) or not range_is_well_formed(z, word & 0xFF, ops[i + 1]):
+            return i // 2
+        if word & 0xFF == OP_CONTIG or word & 0xFF == OP_FREE_CONTIG:
+            z.largest_range = max(z.largest_range, ops[i + 1] >> 32)
+        else:
+            known[at] = request
     return -1
 
 
@@ -75,7 +113,7 @@ def operations_error(
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def is_handles_page(z: ZoneState, pfn: cython.uint, handle: cython.uint) -> cython.bint:
+def is_handles_page(z: ZoneState, pfn: cython.ulonglong, handle: cython.uint) -> cython.bint:
     """Whether the frame heads an allocated block that belongs to the handle."""
     return z.state[pfn] & ALLOC != 0 and z.nxt[pfn] == handle and z.flags[pfn] & CLASS_MASK != C_HOLE
 
@@ -98,6 +136,62 @@ def free_contig_handle(z: ZoneState, handle: cython.uint, nr_pages: cython.uint)
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def run_alloc(z: ZoneState, word: cython.ulonglong, request: cython.uint) -> cython.longlong:
+    """Allocate into a handle; the pfn, -EEXIST or -ENOMEM."""
+    handles: cython.p_uint = z.handles
+    handle: cython.ulonglong = word >> 32
+    pfn: cython.uint
+    if handles[handle] != NONE:
+        return -EEXIST
+    pfn = alloc_pages(
+        z, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24 & 0xFF, cython.cast(cython.uint, handle), request
+    )
+    handles[handle] = pfn
+    if pfn == NONE:
+        return -ENOMEM
+    return z.base_pfn + pfn
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def run_free(z: ZoneState, handle: cython.uint) -> cython.longlong:
+    """Free a handle's block; the pfn, -ENOENT or -EREMOTE."""
+    pfn: cython.ulonglong = z.handles[handle]
+    z.handles[handle] = NONE
+    if pfn < z.nr_frames and is_handles_page(z, pfn, handle):
+        free_pages(z, cython.cast(cython.uint, pfn))
+        return z.base_pfn + pfn
+    return -EREMOTE if pfn == OFFNODE else -ENOENT
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def run_other(z: ZoneState, word: cython.ulonglong, range_: cython.ulonglong, saved: cython.p_uchar) -> cython.longlong:
+    """Allocate atomically, or allocate or free a contiguous range of a handle; its first pfn or a negated errno."""
+    op: cython.uint = word & 0xFF
+    handle: cython.uint = word >> 32
+    start: cython.uint = z.zone_start + (range_ & NONE)
+    nr: cython.uint = range_ >> 32
+    result: cython.longlong
+    if op == OP_ALLOC_ATOMIC:
+        return run_alloc(z, word, REQUEST_ATOMIC)
+    if op == OP_FREE_CONTIG:
+        result = free_contig_handle(z, handle, nr)
+        return result + z.base_pfn if result >= 0 else result
+    if z.handles[handle] != NONE:
+        return -EEXIST
+    result = alloc_contig_range(z, start, start + nr, word >> 16 & 0xFF, word >> 24 & 0xFF, handle, saved)
+    z.handles[handle] = start if result == 0 else NONE
+    return z.base_pfn + start if result == 0 else result
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def run_operations(
@@ -112,55 +206,12 @@ def run_operations(
     i: cython.longlong
     word: cython.ulonglong
     op: cython.uint
-    handle: cython.uint
-    pfn: cython.uint
-    start: cython.uint
-    request: cython.uint
-    result: cython.longlong
-    base: cython.longlong = z.base_pfn
-    handles: cython.p_uint = z.handles
     for i in range(n):
         word = ops[2 * i]
         op = word & 0xFF
-        handle = word >> 32
-        if op == OP_ALLOC or op == OP_ALLOC_ATOMIC:
-            if handles[handle] != NONE:
-                results[i] = -EEXIST
-                continue
-            request = REQUEST_ATOMIC if op == OP_ALLOC_ATOMIC else REQUEST_NORMAL
-            pfn = alloc_pages(z, word >> 8 & 0xFF, word >> 16 & 0xFF, word >> 24 & 0xFF, handle, request)
-            handles[handle] = pfn
-            result = base + pfn
-            if pfn == NONE:
-                result = -ENOMEM
+        if op > OP_FREE:
+            results[i] = run_other(z, word, ops[2 * i + 1], saved)
         elif op == OP_FREE:
-            pfn = handles[handle]
-            result = -ENOENT
-            if pfn < z.nr_frames and is_handles_page(z, pfn, handle):
-                free_pages(z, pfn)
-                result = base + pfn
-            elif pfn == OFFNODE:
-                result = -EREMOTE
-            handles[handle] = NONE
-        elif op == OP_CONTIG:
-            if handles[handle] != NONE:
-                results[i] = -EEXIST
-                continue
-            start = z.zone_start + (ops[2 * i + 1] & NONE)
-            result = alloc_contig_range(
-                z,
-                start,
-                start + cython.cast(cython.uint, ops[2 * i + 1] >> 32),
-                word >> 16 & 0xFF,
-                word >> 24 & 0xFF,
-                handle,
-                saved,
-            )
-            handles[handle] = start if result == 0 else NONE
-            if result == 0:
-                result = base + start
+            results[i] = run_free(z, word >> 32)
         else:
-            result = free_contig_handle(z, handle, ops[2 * i + 1] >> 32)
-            if result >= 0:
-                result += base
-        results[i] = result
+            results[i] = run_alloc(z, word, REQUEST_NORMAL)

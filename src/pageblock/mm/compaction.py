@@ -25,7 +25,6 @@ if not cython.compiled:
         MOVE_SPLITS,
         NONE,
         NR_COMPACT_LISTS,
-        NR_PCP_LISTS,
         ONPCP,
         ORDERS_WHOLE,
         ORDER_MASK,
@@ -41,6 +40,7 @@ if not cython.compiled:
         ZoneState,
         emit,
         get_pageblock_migratetype,
+        list_head,
         page_is_online,
         pageblock_end,
         pageblock_start,
@@ -49,7 +49,6 @@ if not cython.compiled:
     from .freelist import del_page_from_free_list, list_del, list_insert
     from .page_alloc import _move_freepages_block, block_is_whole, migratetype_is_mergeable, mod_zone_freepage_state
     from .watermark import zone_watermark_ok
-    from .pcplist import pcp_head
     from .gfp import free_frames, free_pages
     from .migrate import page_can_be_isolated, split_huge_page
 
@@ -125,8 +124,8 @@ def isolate_freepages_block(z: ZoneState, pfn: cython.uint, end: cython.uint, st
 @cython.nogil
 @cython.exceptval(check=False)
 def compact_head(z: ZoneState, order: cython.uint) -> cython.uint:
-    """Head of the list of free pages of an order that compaction took, behind the per-cpu lists' heads."""
-    return pcp_head(z, NR_PCP_LISTS + order)
+    """Head of the list of free pages of an order that compaction took, behind those of the free areas."""
+    return list_head(z, z.max_order + 2, 0) + order
 
 
 @cython.cfunc

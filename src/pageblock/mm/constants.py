@@ -26,6 +26,8 @@ HIGHATOMIC = 3
 CMA = 4
 ISOLATE = 5
 NR_MIGRATETYPES = 6
+# heads of an order's free lists: one a migratetype, padded to a power of two
+FREE_AREA_HEADS = 8
 
 # page classes (types.py, PageClass)
 C_FREE = 0
@@ -343,7 +345,7 @@ SURVEY_WORDS = 9
 INV_NONE = 0
 INV_LINKS = 1
 INV_FREE_BLOCK = 2
-INV_NR_FREE = 3
+INV_PCP = 3
 INV_ONE_STATE = 4
 INV_LISTED = 5
 INV_ZONE_END = 6
@@ -353,7 +355,6 @@ INV_ISOLATE_COUNT = 9
 INV_FREE_PAGES = 10
 INV_FREE_CMA = 11
 INV_HYGIENE = 12
-INV_PCP = 13
 
 # operations of Zone.run() (operations.py)
 OP_ALLOC = 1
@@ -361,3 +362,5 @@ OP_FREE = 2
 OP_CONTIG = 3
 OP_FREE_CONTIG = 4
 OP_ALLOC_ATOMIC = 5
+# multiplicative hash of 32 bits (Knuth): the golden ratio's
+HASH_PRIME = 0x9E3779B1

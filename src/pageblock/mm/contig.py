@@ -114,6 +114,26 @@ def give_back(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def set_in_use(
+    state: cython.p_uchar,
+    page_flags: cython.p_uchar,
+    owners: cython.p_uint,
+    start: cython.ulonglong,
+    end: cython.ulonglong,
+    flags: cython.uchar,
+    owner: cython.uint,
+) -> cython.void:
+    """Make [start, end) order-0 pages in use."""
+    pfn: cython.ulonglong
+    for pfn in range(start, end):
+        state[pfn] = ALLOC
+        page_flags[pfn] = flags
+        owners[pfn] = owner
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def take_tested(
     z: ZoneState,
     outer_start: cython.uint,
@@ -127,16 +147,12 @@ def take_tested(
 
     The last free page taken may reach further than tested.
     """
-    pfn: cython.uint
     if test_pages_isolated(z, outer_start, outer_end, 0):
         return -EBUSY
     outer_end = isolate_freepages_range(z, outer_start, outer_end)
     if outer_end == NONE:
         return -ENOTRECOVERABLE
-    for pfn in range(start, end):
-        z.state[pfn] = ALLOC
-        z.flags[pfn] = flags
-        z.nxt[pfn] = owner
+    set_in_use(z.state, z.flags, z.nxt, start, end, flags, owner)
     give_back(z, outer_start, start)
     give_back(z, end, outer_end)
     if z.recording:

@@ -94,8 +94,6 @@ def find_suitable_fallback(z: ZoneState, order: cython.uint, mt: cython.uint) ->
     """First fallback type with a free block of this order, or NR_MIGRATETYPES (6.1, only_stealable false)."""
     i: cython.uint
     fallback_mt: cython.uint
-    if z.nr_free[order] == 0:
-        return NR_MIGRATETYPES
     for i in range(2):
         fallback_mt = fallbacks(mt, i)
         if fallback_mt != NR_MIGRATETYPES and get_page_from_free_area(z, order, fallback_mt) != NONE:
@@ -342,37 +340,33 @@ def _rmqueue_steal(z: ZoneState, order: cython.uint, start_mt: cython.uint) -> c
 
 
 @cython.cfunc
-@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
-    """Take a block: balance with CMA, own lists, CMA, other types (__rmqueue). The caller accounts for ``z.taken_type``.
+def _rmqueue_cma_fallback(z: ZoneState, order: cython.uint) -> cython.uint:
+    """Take a block from the CMA lists (__rmqueue_cma_fallback)."""
+    return _rmqueue_smallest(z, order, CMA)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _rmqueue_elsewhere(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
+    """Take a block when the type's own lists have none: from CMA, or from other types.
 
     Rule "fallback": 6.1 moves free pages of another type to the request's lists and tries those again; since 6.10 (here
     with the claim and steal of 6.12.117) a page is taken where it lies. ``z.rmqueue_mode`` remembers, over a
     bulk of allocations, what was found empty (6.12).
     """
-    pfn: cython.uint
-    if alloc_flags & ALLOC_CMA and 2 * (z.nr_free_cma_pages - z.stat_cma_diff) > z.nr_free_pages - z.stat_free_diff:
-        pfn = _rmqueue_smallest(z, order, CMA)
-        if pfn != NONE:
-            return pfn
+    pfn: cython.uint = NONE
+    if z.rmqueue_mode <= RMQUEUE_CMA and alloc_flags & ALLOC_CMA:
+        pfn = _rmqueue_cma_fallback(z, order)
     if z.rules[RULE_FALLBACK] == FALLBACK_LARGEST:
-        pfn = _rmqueue_smallest(z, order, mt)
-        if pfn == NONE and alloc_flags & ALLOC_CMA:
-            pfn = _rmqueue_smallest(z, order, CMA)
         if pfn == NONE and _rmqueue_fallback(z, order, mt, alloc_flags):
             pfn = _rmqueue_smallest(z, order, mt)
         return pfn
-    if z.rmqueue_mode == RMQUEUE_NORMAL:
-        pfn = _rmqueue_smallest(z, order, mt)
-        if pfn != NONE:
-            return pfn
-    if z.rmqueue_mode <= RMQUEUE_CMA and alloc_flags & ALLOC_CMA:
-        pfn = _rmqueue_smallest(z, order, CMA)
-        if pfn != NONE:
-            z.rmqueue_mode = RMQUEUE_CMA
-            return pfn
+    if pfn != NONE:
+        z.rmqueue_mode = RMQUEUE_CMA
+        return pfn
     if z.rmqueue_mode <= RMQUEUE_CLAIM:
         pfn = _rmqueue_claim(z, order, mt, alloc_flags)
         if pfn != NONE:
@@ -384,3 +378,22 @@ def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cyt
             z.rmqueue_mode = RMQUEUE_STEAL
             return pfn
     return NONE
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
+    """Take a block: balance with CMA, own lists, CMA, other types (__rmqueue). The caller accounts for ``z.taken_type``."""
+    pfn: cython.uint
+    if alloc_flags & ALLOC_CMA and 2 * (z.nr_free_cma_pages - z.stat_cma_diff) > z.nr_free_pages - z.stat_free_diff:
+        pfn = _rmqueue_cma_fallback(z, order)
+        if pfn != NONE:
+            return pfn
+    # always so before 6.12
+    if z.rmqueue_mode == RMQUEUE_NORMAL:
+        pfn = _rmqueue_smallest(z, order, mt)
+        if pfn != NONE:
+            return pfn
+    return _rmqueue_elsewhere(z, order, mt, alloc_flags)

@@ -15,12 +15,35 @@ if not cython.compiled:
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
+def link_between(
+    nxt: cython.p_uint, prv: cython.p_uint, pfn: cython.ulonglong, before: cython.ulonglong, after: cython.ulonglong
+) -> cython.void:
+    """Link a frame between two neighbours of a list, in link arrays that the caller has at hand."""
+    nxt[pfn] = cython.cast(cython.uint, after)
+    prv[pfn] = cython.cast(cython.uint, before)
+    nxt[before] = cython.cast(cython.uint, pfn)
+    prv[after] = cython.cast(cython.uint, pfn)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def unlink(nxt: cython.p_uint, prv: cython.p_uint, pfn: cython.ulonglong) -> cython.void:
+    """Unlink a frame from whatever list it is on, in link arrays that the caller has at hand."""
+    after: cython.ulonglong = nxt[pfn]
+    before: cython.ulonglong = prv[pfn]
+    nxt[before] = cython.cast(cython.uint, after)
+    prv[after] = cython.cast(cython.uint, before)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
 def list_insert(z: ZoneState, pfn: cython.uint, before: cython.uint, after: cython.uint) -> cython.void:
     """Link a frame between two neighbours of a list (list_add)."""
-    z.nxt[pfn] = after
-    z.prv[pfn] = before
-    z.nxt[before] = pfn
-    z.prv[after] = pfn
+    link_between(z.nxt, z.prv, pfn, before, after)
 
 
 @cython.cfunc
@@ -29,10 +52,7 @@ def list_insert(z: ZoneState, pfn: cython.uint, before: cython.uint, after: cyth
 @cython.exceptval(check=False)
 def list_del(z: ZoneState, pfn: cython.uint) -> cython.void:
     """Unlink a frame from whatever list it is on."""
-    after: cython.uint = z.nxt[pfn]
-    before: cython.uint = z.prv[pfn]
-    z.nxt[before] = after
-    z.prv[after] = before
+    unlink(z.nxt, z.prv, pfn)
 
 
 @cython.cfunc
@@ -43,7 +63,6 @@ def add_to_free_list(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cyt
     """Mark the block free (PageBuddy, order) and put it at the head of its list."""
     head: cython.uint = list_head(z, order, mt)
     z.state[pfn] = BUDDY | order
-    z.nr_free[order] += 1
     list_insert(z, pfn, head, z.nxt[head])
 
 
@@ -55,7 +74,6 @@ def add_to_free_list_tail(z: ZoneState, pfn: cython.uint, order: cython.uint, mt
     """Mark the block free and put it at the tail of its list."""
     head: cython.uint = list_head(z, order, mt)
     z.state[pfn] = BUDDY | order
-    z.nr_free[order] += 1
     list_insert(z, pfn, z.prv[head], head)
 
 
@@ -75,10 +93,9 @@ def move_to_free_list(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cy
 @cython.nogil
 @cython.exceptval(check=False)
 def del_page_from_free_list(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
-    """Take a block off its list; its frames become tails of nothing."""
+    """Take a block of an order off its list; its frames become tails of nothing."""
     list_del(z, pfn)
     z.state[pfn] = 0
-    z.nr_free[order] -= 1
 
 
 @cython.cfunc
@@ -90,3 +107,17 @@ def get_page_from_free_area(z: ZoneState, order: cython.uint, mt: cython.uint) -
     head: cython.uint = list_head(z, order, mt)
     pfn: cython.uint = z.nxt[head]
     return pfn if pfn != head else NONE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def count_listed(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.ulonglong:
+    """Blocks on a list. Nothing keeps count: the rules only ask whether a list is empty."""
+    head: cython.uint = list_head(z, order, mt)
+    pfn: cython.uint = z.nxt[head]
+    found: cython.ulonglong = 0
+    while pfn != head:
+        found += 1
+        pfn = z.nxt[pfn]
+    return found

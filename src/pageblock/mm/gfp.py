@@ -48,7 +48,7 @@ if not cython.compiled:
         mod_zone_freepage_state,
         move_freepages_block,
     )
-    from .watermark import watermarks_are_far, zone_watermark_fast, zone_watermark_ok
+    from .watermark import update_far_mark, watermarks_are_far, zone_watermark_fast, zone_watermark_ok
     from .overlap import drop_used_block, note_used_pages
     from .fallback import _rmqueue
     from .pcplist import free_unref_page, pcp_allowed_order, rmqueue_pcplist
@@ -82,6 +82,7 @@ def reserve_highatomic_pageblock(z: ZoneState, pfn: cython.uint, order: cython.u
     elif block_is_whole(z, pfn):
         _move_freepages_block(z, pfn, mt, HIGHATOMIC)
         z.nr_reserved_highatomic += z.pageblock_nr_pages
+    update_far_mark(z)
 
 
 @cython.cfunc
@@ -107,6 +108,7 @@ def unreserve_highatomic_pageblock(z: ZoneState, mt: cython.uint, force: cython.
             if z.rules[RULE_HIGHATOMIC_CAP] == CAP_ROUNDED_UP:
                 size = max(size, cython.cast(cython.longlong, 1) << order)
             z.nr_reserved_highatomic -= min(size, z.nr_reserved_highatomic)
+            update_far_mark(z)
         if z.rules[RULE_HIGHATOMIC_CAP] == CAP_PLUS_PAGEBLOCK:
             set_pageblock_migratetype(z, pfn, mt)
             moved = move_freepages_block(z, pfn, mt)
@@ -254,10 +256,10 @@ def alloc_pages(
 @cython.exceptval(check=False)
 def free_frames(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
     """Free frames that no longer head a block: to the per-cpu lists if the order has them, else to the buddy lists."""
-    if z.pcp_used and pcp_allowed_order(z, order):
-        free_unref_page(z, pfn, order)
-    else:
-        free_one_page(z, pfn, order)
+    if z.pcp_used:
+        if pcp_allowed_order(z, order) and free_unref_page(z, pfn, order):
+            return
+    free_one_page(z, pfn, order)
 
 
 @cython.cfunc

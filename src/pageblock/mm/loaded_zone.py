@@ -198,6 +198,7 @@ class LoadedZone(BareZone):
         """Pages of the pageblocks reserved for high-order atomic requests, and free pages in them (6.12)."""
         self.nr_reserved_highatomic = integer("nr_reserved", nr_reserved)
         self.nr_free_highatomic = integer("nr_free", nr_free)
+        update_far_mark(self)
 
     def set_counters(
         self, *, nr_free_pages: Any = None, nr_free_cma_pages: Any = None, nr_isolate_pageblock: Any = None
@@ -338,6 +339,7 @@ class LoadedZone(BareZone):
         if not 0 <= value <= 125:
             raise UsageError(f"threshold is {value}: the kernel has 0 to 125")
         self.stat_threshold = value
+        update_far_mark(self)
         self.refresh_vm_stats()
 
     def vm_stats(self) -> tuple[int, int]:
@@ -447,7 +449,6 @@ class LoadedZone(BareZone):
                     self.state_array,
                     self.flags_array,
                     self.pageblock_array,
-                    self.nr_free_array,
                 )
             ),
         }
@@ -461,7 +462,6 @@ class LoadedZone(BareZone):
             self.state_array,
             self.flags_array,
             self.pageblock_array,
-            self.nr_free_array,
         )
         if [(a.shape, a.dtype) for a in arrays] != [(a.shape, a.dtype) for a in mine]:
             raise UsageError(f"the saved state has another geometry than {self!r}")
@@ -501,7 +501,6 @@ class LoadedZone(BareZone):
             self.state_array,
             self.flags_array,
             self.pageblock_array,
-            self.nr_free_array,
         ) = arrays
         self.beneath_array = state["beneath"].copy()
         zone_bind(self)

@@ -44,18 +44,28 @@ if not cython.compiled:
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def page_can_be_isolated(z: ZoneState, pfn: cython.uint) -> cython.bint:
-    """Whether isolate_migratepages_block puts this allocated head on the migration list (6.1).
+def class_can_be_isolated(flags: cython.uint) -> cython.bint:
+    """Whether isolate_migratepages_block puts a page with these flags on the migration list (6.1).
 
     A pinned anonymous page has more references than mappings and is passed over; a pinned page
     with a mapping (file, movable_ops, hugetlb) is isolated, and its migration fails.
     """
-    c: cython.uint = z.flags[pfn] & CLASS_MASK
-    if c == C_ANON or c == C_THP:
-        return not z.flags[pfn] & PG_PINNED
-    return c == C_FILE or c == C_MOVABLE_OPS or c == C_HUGETLB
+    # bit sets of classes; a pinned page counts 16 higher
+    unpinned: cython.uint = 1 << C_ANON | 1 << C_THP
+    mapped: cython.uint = 1 << C_FILE | 1 << C_MOVABLE_OPS | 1 << C_HUGETLB
+    return (unpinned | mapped | mapped << PG_PINNED) >> (flags & (CLASS_MASK | PG_PINNED)) & 1
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def page_can_be_isolated(z: ZoneState, pfn: cython.uint) -> cython.bint:
+    """``class_can_be_isolated`` of an allocated head."""
+    return class_can_be_isolated(z.flags[pfn])
 
 
 @cython.cfunc
@@ -71,48 +81,43 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
     state: cython.p_uchar = z.state
     flags: cython.p_uchar = z.flags
     batch: cython.p_uint = z.batch
-    pfn: cython.uint = start
-    block_end: cython.uint = min(pageblock_end(z, start), end)
-    pages: cython.uint = 0
+    at: cython.ulonglong = start
+    following: cython.ulonglong
+    block_end: cython.ulonglong
+    # the page at ``at`` begins here: before it only if it is the first
+    head: cython.ulonglong = start
+    pages: cython.ulonglong = 0
     found: cython.uint = 0
     clean: cython.uint = 0
     s: cython.uint
-    f: cython.uint
-    size: cython.uint
-    head: cython.uint
-    while pfn < end:
-        s = state[pfn]
-        # a tail has state 0, thus order 0
-        size = 1 << (s & ORDER_MASK)
-        head = pfn
-        if s == 0 and pfn == start:
-            head = compound_head(z, pfn)
-            if head != NONE and flags[head] & CLASS_MASK == C_HUGETLB:
-                s = state[head]
-                size = head + (1 << (s & ORDER_MASK)) - pfn
-            else:
-                head = pfn
-        if s & ALLOC and page_can_be_isolated(z, head):
-            f = flags[head]
-            if f & CLASS_MASK == C_HUGETLB and s & ORDER_MASK > z.max_order:
-                batch[0] = head
-                z.batch_count = NONE
-                return pfn
-            batch[found] = head
-            found += 1
-            pages += size
-            clean |= f & PG_CLEAN
-        pfn = block_end if size > block_end - pfn else pfn + size
-        if pages >= COMPACT_CLUSTER_MAX:
-            break
-        if pfn == block_end:
-            block_end = min(pageblock_end(z, pfn), end)
+    if state[start] == 0:
+        s = compound_head(z, start)
+        if s != NONE and flags[s] & CLASS_MASK == C_HUGETLB:
+            head = s
+    while at < end and pages < COMPACT_CLUSTER_MAX:
+        block_end = min(pageblock_end(z, cython.cast(cython.uint, at)), end)
+        while at < block_end and pages < COMPACT_CLUSTER_MAX:
+            s = state[head]
+            # a tail has state 0, thus order 0
+            following = head + (cython.cast(cython.uint, 1) << (s & ORDER_MASK))
+            if s & ALLOC and class_can_be_isolated(flags[head]):
+                if s & ORDER_MASK > z.max_order and flags[head] & CLASS_MASK == C_HUGETLB:
+                    batch[0] = cython.cast(cython.uint, head)
+                    z.batch_count = NONE
+                    return cython.cast(cython.uint, at)
+                batch[found] = cython.cast(cython.uint, head)
+                found += 1
+                pages += following - at
+                clean |= flags[head] & PG_CLEAN
+            at = min(following, block_end)
+            head = at
     z.batch_count = found
     z.batch_clean = clean != 0
-    return pfn
+    return cython.cast(cython.uint, at)
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def alloc_migration_target(z: ZoneState, src: cython.uint) -> cython.uint:
@@ -138,6 +143,7 @@ def find_target_elsewhere(z: ZoneState, src: cython.uint) -> cython.longlong:
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def migrate_folio(z: ZoneState, src: cython.uint) -> cython.bint:

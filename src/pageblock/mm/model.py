@@ -39,6 +39,7 @@ if not cython.compiled:
         REQUEST_NORMAL,
         SURVEY_WORDS,
     )
+    from .freelist import count_listed
     from .zone import get_pageblock_migratetype, list_head, ptr32, ptr64, ptr64s, ptr8, zone_init
     from .page_alloc import _free_one_page
     from .gfp import alloc_pages, free_core, free_pages
@@ -158,13 +159,13 @@ class Zone(HotplugZone):
         counts = np.zeros((self.max_order + 1, NR_MIGRATETYPES), np.uint64)
         for order in range(self.max_order + 1):
             for mt in range(NR_MIGRATETYPES):
-                counts[order, mt] = len(self.free_list(order, mt))
+                counts[order, mt] = count_listed(self, order, mt)
         return counts
 
     @property
     def free_blocks(self) -> Any:
         """Free blocks per order, all types together, ISOLATE included: uint64 copy, as buddyinfo."""
-        return self.nr_free_array.copy()
+        return self.free_counts().sum(axis=1, dtype=np.uint64)
 
     @property
     def pageblock_types(self) -> Any:
@@ -490,7 +491,7 @@ class Zone(HotplugZone):
 
     # ---- many operations at once ----
 
-    def run(self, ops: Any, handles: Any = None) -> Any:
+    def run(self, ops: Any, handles: Any = None, moves: list[tuple[int, int | None, int]] | None = None) -> Any:
         """Execute an array of ``OPERATION`` at C speed; int64 array of results.
 
         A result is the pfn (allocated, freed, or first of the range) or a negated errno: -ENOMEM, -EBUSY, -EINTR,
@@ -501,6 +502,7 @@ class Zone(HotplugZone):
             ops: array of dtype ``OPERATION``.
             handles: uint32 array, one entry a handle, kept between calls by the caller; None: fresh ones. An entry is
                 the page's frame counted from ``base()``; 2^32-1: empty; 2^32-2: the page went to another zone.
+            moves: receives source, target (None: in another zone, not known where) and order of each migration.
 
         Raises:
             UsageError: a malformed operation (its index is named), or a wrong array. Nothing has run.
@@ -518,7 +520,6 @@ class Zone(HotplugZone):
             if not ops.flags.writeable
             else np.ascontiguousarray(ops).view(np.uint64)
         )
-        saved = self.room_for_types(int(ops["nr"].max()))
         self.lend_handles(handles)
         bad = operations_error(self, ptr64(words), n, len(handles), ptr8(FLAGS_THAT_FIT))
         if bad >= 0:
@@ -526,10 +527,13 @@ class Zone(HotplugZone):
             raise UsageError(
                 f"operation {bad} is malformed: {ops[bad]}: check op, order, migratetype, flags, handle and range"
             )
-        self.begin(False)
+        saved = self.room_for_types(self.largest_range)
+        self.begin(moves is not None)
         run_operations(self, ptr64(words), n, ptr64s(results), ptr8(saved))
         self.return_handles()
-        self.finish()
+        rows = self.finish()
+        if moves is not None:
+            moves += contig_result(0, 0, rows, self.base_pfn).moved
         return results
 
     # ---- watch and verify ----
@@ -601,18 +605,14 @@ class Zone(HotplugZone):
         mine, theirs = self.saved_state(), other.saved_state()
         if mine["geometry"] != theirs["geometry"] or mine["counters"] != theirs["counters"]:
             return False
-        nxt, prv, state, flags, types, nr_free = mine["arrays"]
-        nxt2, prv2, state2, flags2, types2, nr_free2 = theirs["arrays"]
+        nxt, prv, state, flags, types = mine["arrays"]
+        nxt2, prv2, state2, flags2, types2 = theirs["arrays"]
         if not (np.array_equal(state, state2) and np.array_equal(flags, flags2) and np.array_equal(types, types2)):
             return False
         # links mean something only on list heads, free blocks and, as owners, on allocated heads
         heads = np.concatenate([np.flatnonzero(state), np.arange(len(state), len(nxt))])
         free = np.concatenate([np.flatnonzero(state & (BUDDY | ONPCP)), np.arange(len(state), len(nxt))])
-        return bool(
-            np.array_equal(nxt[heads], nxt2[heads])
-            and np.array_equal(prv[free], prv2[free])
-            and np.array_equal(nr_free, nr_free2)
-        )
+        return bool(np.array_equal(nxt[heads], nxt2[heads]) and np.array_equal(prv[free], prv2[free]))
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -8,10 +8,12 @@ import cython
 
 if not cython.compiled:
     from .constants import (
+        ALLOC,
         BUDDY,
         CMA,
         EV_SPLIT,
         EV_ZONE_LOCKED,
+        FREE_AREA_HEADS,
         HIGHATOMIC,
         ISOLATE,
         LARGE_WHOLE,
@@ -19,7 +21,6 @@ if not cython.compiled:
         MERGE_ANY,
         MERGE_MERGEABLE,
         NONE,
-        NR_MIGRATETYPES,
         ORDER_MASK,
         RULE_FREE_LARGE,
         RULE_MERGE,
@@ -35,7 +36,7 @@ if not cython.compiled:
         set_pageblock_migratetype,
         zone_spans,
     )
-    from .freelist import add_to_free_list, add_to_free_list_tail, del_page_from_free_list
+    from .freelist import del_page_from_free_list, link_between, unlink
 
 
 @cython.cfunc
@@ -68,6 +69,19 @@ def mod_cma_pages(z: ZoneState, nr_pages: cython.longlong) -> cython.void:
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def mod_other_counters(z: ZoneState, nr_pages: cython.longlong, mt: cython.uint) -> cython.void:
+    """Count pages into what a CPU holds back, and into the counter of the type."""
+    if z.stat_threshold:
+        z.stat_free_diff = held_back(z, z.stat_free_diff + nr_pages)
+    if mt == CMA:
+        mod_cma_pages(z, nr_pages)
+    elif mt >= HIGHATOMIC:
+        z.nr_free_highatomic += nr_pages
+
+
+@cython.cfunc
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
@@ -77,13 +91,8 @@ def mod_zone_freepage_state(z: ZoneState, nr_pages: cython.longlong, mt: cython.
     6.1 __mod_zone_freepage_state (include/linux/vmstat.h), 6.12 account_freepages. ISOLATE is the caller's to leave out.
     """
     z.nr_free_pages += nr_pages
-    if z.stat_threshold:
-        z.stat_free_diff = held_back(z, z.stat_free_diff + nr_pages)
-    if mt >= HIGHATOMIC:
-        if mt == CMA:
-            mod_cma_pages(z, nr_pages)
-        else:
-            z.nr_free_highatomic += nr_pages
+    if mt >= z.counted_twice:
+        mod_other_counters(z, nr_pages, mt)
 
 
 @cython.cfunc
@@ -135,11 +144,37 @@ def buddy_types_merge(z: ZoneState, mt: cython.uint, buddy_mt: cython.uint) -> c
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def buddy_merge_likely(z: ZoneState, pfn: cython.uint, buddy: cython.uint, order: cython.uint) -> cython.bint:
-    """Whether the buddy of the would-be parent is free, so that merging is likely soon (6.1)."""
+def buddy_merge_likely(
+    z: ZoneState, state: cython.p_uchar, pfn: cython.ulonglong, size: cython.ulonglong, order: cython.uint
+) -> cython.bint:
+    """Whether the buddy of the would-be parent is free, so that merging is likely soon (6.1). ``size``: 1 << order."""
     if order + 1 >= z.max_order:
         return False
-    return page_is_buddy(z, (pfn & buddy) ^ (2 << order), order + 1)
+    # the parent's first frame, and the bit above
+    return state[(pfn | size) ^ 3 * size] == (BUDDY | (order + 1))
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def pageblocks_merge(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint) -> cython.bint:
+    """Whether a block of at least a pageblock, freed under a type, merges with its buddy: it is free, and the types fit.
+
+    Rule "merged types": from 6.10 on a buddy of another type that is taken in gives up its type (mm: page_alloc: fix up
+    block types when merging compatible blocks).
+    """
+    buddy: cython.uint = pfn ^ (1 << order)
+    buddy_mt: cython.uint
+    if order >= z.max_order or not page_is_buddy(z, buddy, order):
+        return False
+    buddy_mt = get_pageblock_migratetype(z, buddy)
+    if buddy_mt != mt:
+        if not buddy_types_merge(z, mt, buddy_mt):
+            return False
+        if z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:
+            change_pageblock_range(z, buddy, order, mt)
+    return True
 
 
 @cython.cfunc
@@ -152,45 +187,47 @@ def _free_one_page(
     """Free a block: count it under the caller's type, merge it upwards, list it (__free_one_page, 6.1).
 
     The type is that of the block's first pageblock even if the block spans several: the root of the
-    accounting error that the seed is about. Rule "merged types": from 6.10 on a buddy of another type that
-    is taken in gives up its type (mm: page_alloc: fix up block types when merging compatible blocks).
+    accounting error that the seed is about.
     """
-    # read once: after a store to a frame C has to read them from the zone again
+    # 64 bits wide, and read once: C extends no index and reads nothing from the zone again after a store to a frame
     nxt: cython.p_uint = z.nxt
     prv: cython.p_uint = z.prv
     state: cython.p_uchar = z.state
-    nr_free: cython.p_ulonglong = z.nr_free
-    max_order: cython.uint = z.max_order
-    pageblock_order: cython.uint = z.pageblock_order
-    buddy: cython.uint = pfn
-    buddy_mt: cython.uint
-    before: cython.uint
-    after: cython.uint
+    first: cython.ulonglong = pfn
+    size: cython.ulonglong = cython.cast(cython.ulonglong, 1) << order
+    # state of the buddy that it merges with
+    free: cython.uchar = BUDDY | order
+    buddy: cython.ulonglong
+    head: cython.ulonglong
     if mt != ISOLATE:
-        mod_zone_freepage_state(z, cython.cast(cython.longlong, 1) << order, mt)
-    while order < max_order:
-        buddy = pfn ^ (1 << order)
-        if state[buddy] != (BUDDY | order):
+        mod_zone_freepage_state(z, size, mt)
+    while free < z.merge_by_type or pageblocks_merge(z, cython.cast(cython.uint, first), free & ORDER_MASK, mt):
+        buddy = first ^ size
+        if state[buddy] != free:
             break
-        if order >= pageblock_order:
-            buddy_mt = get_pageblock_migratetype(z, buddy)
-            if not buddy_types_merge(z, mt, buddy_mt):
-                break
-            if buddy_mt != mt and z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:
-                change_pageblock_range(z, buddy, order, mt)
         # del_page_from_free_list
-        before = prv[buddy]
-        after = nxt[buddy]
-        nxt[before] = after
-        prv[after] = before
+        unlink(nxt, prv, buddy)
         state[buddy] = 0
-        nr_free[order] -= 1
-        pfn &= buddy
-        order += 1
-    if to_tail or buddy_merge_likely(z, pfn, buddy, order):
-        add_to_free_list_tail(z, pfn, order, mt)
+        first &= buddy
+        size += size
+        free += 1
+    state[first] = free
+    head = list_head(z, free & ORDER_MASK, mt)
+    if to_tail or buddy_merge_likely(z, state, first, size, free & ORDER_MASK):
+        link_between(nxt, prv, first, prv[head], head)
     else:
-        add_to_free_list(z, pfn, order, mt)
+        link_between(nxt, prv, first, head, nxt[head])
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def split_large_buddy(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
+    """Free a block above pageblock order a pageblock at a time, each under its own type (6.10)."""
+    end: cython.uint = pfn + (1 << order)
+    while pfn < end:
+        _free_one_page(z, pfn, z.pageblock_order, get_pageblock_migratetype(z, pfn), False)
+        pfn += z.pageblock_nr_pages
 
 
 @cython.cfunc
@@ -200,16 +237,12 @@ def _free_one_page(
 def free_one_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
     """Free a block to the buddy lists under its pageblocks' types.
 
-    Rule "free large": from 6.10 on a block above pageblock order is freed a pageblock at a time, each under its own
-    type (split_large_buddy); before, whole under the type of its first.
+    Rule "free large": up to 6.9 a block above pageblock order is freed whole under the type of its first pageblock.
     """
-    end: cython.uint = pfn + (1 << order)
     if order <= z.pageblock_order or z.rules[RULE_FREE_LARGE] == LARGE_WHOLE:
         _free_one_page(z, pfn, order, get_pageblock_migratetype(z, pfn), False)
-        return
-    while pfn < end:
-        _free_one_page(z, pfn, z.pageblock_order, get_pageblock_migratetype(z, pfn), False)
-        pfn += z.pageblock_nr_pages
+    else:
+        split_large_buddy(z, pfn, order)
 
 
 @cython.cfunc
@@ -247,27 +280,27 @@ def split_free_page(z: ZoneState, pfn: cython.uint, order: cython.uint, offset: 
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def expand(z: ZoneState, pfn: cython.uint, low: cython.uint, high: cython.uint, mt: cython.uint) -> cython.void:
+def expand(z: ZoneState, pfn: cython.ulonglong, low: cython.uint, high: cython.uint, mt: cython.uint) -> cython.void:
     """Halve a block from order high to low; each upper half goes to its list, which is empty.
 
     Empty because the block was taken from the smallest order that has one.
     """
+    # see _free_one_page
     nxt: cython.p_uint = z.nxt
     prv: cython.p_uint = z.prv
     state: cython.p_uchar = z.state
-    nr_free: cython.p_ulonglong = z.nr_free
-    head: cython.uint = list_head(z, high, mt)
-    half: cython.uint
-    while high > low:
-        high -= 1
-        head -= NR_MIGRATETYPES
-        half = pfn + (1 << high)
-        state[half] = BUDDY | high
-        nr_free[high] += 1
-        nxt[half] = head
-        prv[half] = head
-        nxt[head] = half
-        prv[head] = half
+    head: cython.ulonglong = list_head(z, high, mt)
+    free: cython.uchar = BUDDY | high
+    size: cython.ulonglong = cython.cast(cython.ulonglong, 1) << high
+    least: cython.ulonglong = cython.cast(cython.ulonglong, 1) << low
+    half: cython.ulonglong
+    while size > least:
+        size >>= 1
+        free -= 1
+        head -= FREE_AREA_HEADS
+        half = pfn + size
+        state[half] = free
+        link_between(nxt, prv, half, head, head)
 
 
 @cython.cfunc
@@ -277,19 +310,21 @@ def expand(z: ZoneState, pfn: cython.uint, low: cython.uint, high: cython.uint, 
 def _rmqueue_smallest(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
     """Take the first block of the smallest order that has one, and split it (__rmqueue_smallest)."""
     nxt: cython.p_uint = z.nxt
-    head: cython.uint = list_head(z, order, mt)
-    end: cython.uint = list_head(z, z.max_order + 1, 0)
+    first: cython.ulonglong = list_head(z, order, mt)
+    head: cython.ulonglong = first
     pfn: cython.uint
-    current: cython.uint = order
+    current: cython.uint
     # an empty list's head points to itself
-    while head < end and nxt[head] == head:
-        head += NR_MIGRATETYPES
-        current += 1
-    if head >= end:
-        return NONE
+    while nxt[head] == cython.cast(cython.uint, head):
+        head += FREE_AREA_HEADS
     pfn = nxt[head]
+    if pfn == NONE:
+        # the lists above max order
+        return NONE
+    current = order + (head - first) // FREE_AREA_HEADS
     del_page_from_free_list(z, pfn, current)
-    expand(z, pfn, order, current, mt)
+    if current > order:
+        expand(z, pfn, order, current, mt)
     z.taken_type = mt
     if z.recording:
         emit(z, EV_ZONE_LOCKED, pfn, order, mt)
@@ -306,41 +341,36 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     the second half of a larger free block has no head, so nothing moves. No merging, no accounting.
     A pageblock whose end lies outside the zone is left alone.
     """
-    at: cython.uint = pageblock_start(z, pfn)
-    end: cython.uint = pageblock_end(z, pfn)
+    # see _free_one_page
     nxt: cython.p_uint = z.nxt
     prv: cython.p_uint = z.prv
     state: cython.p_uchar = z.state
-    lists: cython.uint = list_head(z, 0, mt)
+    at: cython.ulonglong = pageblock_start(z, pfn)
+    end: cython.ulonglong = pageblock_end(z, pfn)
+    lists: cython.ulonglong = list_head(z, 0, mt)
+    head: cython.ulonglong
     moved: cython.uint = 0
-    s: cython.uint
     size: cython.uint
-    head: cython.uint
-    last: cython.uint
-    before: cython.uint
-    after: cython.uint
-    if not zone_spans(z, at):
+    s: cython.uint
+    if not zone_spans(z, cython.cast(cython.uint, at)):
         at = pfn
-    if not zone_spans(z, end - 1):
+    if not zone_spans(z, cython.cast(cython.uint, end - 1)):
         return 0
-    if state[at] == 0 and covered_by_free_block(z, at):
+    if state[at] == 0 and covered_by_free_block(z, cython.cast(cython.uint, at)):
         return 0
     while at < end:
         s = state[at]
+        # most are single pages in use
+        if s == ALLOC:
+            at += 1
+            continue
         # a tail has state 0, thus order 0
-        size = 1 << (s & ORDER_MASK)
+        size = cython.cast(cython.uint, 1) << (s & ORDER_MASK)
         if s & BUDDY:
             # move_to_free_list
-            before = prv[at]
-            after = nxt[at]
-            nxt[before] = after
-            prv[after] = before
-            head = lists + (s & ORDER_MASK) * NR_MIGRATETYPES
-            last = prv[head]
-            nxt[at] = head
-            prv[at] = last
-            nxt[last] = at
-            prv[head] = at
+            head = lists + (s & ORDER_MASK) * FREE_AREA_HEADS
+            unlink(nxt, prv, at)
+            link_between(nxt, prv, at, prv[head], head)
             moved += size
         at += size
     return moved

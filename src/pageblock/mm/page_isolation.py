@@ -120,10 +120,10 @@ def has_unmovable_pages(
     """
     state: cython.p_uchar = z.state
     flags: cython.p_uchar = z.flags
-    passing: cython.uint = 1 << C_ANON | 1 << C_FILE | 1 << C_THP | 1 << C_HUGETLB
-    pfn: cython.uint = start
+    # bit set of the classes that pass for every request and release; a compound page counts 32 higher
+    passing: cython.ulonglong = 1 << C_ANON | 1 << C_FILE | 1 << C_THP | 1 << C_HUGETLB
+    at: cython.ulonglong = start
     s: cython.uint
-    size: cython.uint
     head: cython.uint
     why: cython.uint
     if get_pageblock_migratetype(z, start) == CMA:
@@ -131,31 +131,27 @@ def has_unmovable_pages(
             return NONE
         z.refused_why = WHY_CMA_TYPE
         return start
-    while pfn < end:
-        s = state[pfn]
+    passing |= passing << PG_COMPOUND | 1 << C_MOVABLE_OPS
+    if state[start] == 0:
+        # only the first page can be a tail whose head lies before the range
+        if pageblock_start(z, start) == start and covered_by_free_block(z, start):
+            return NONE
+        head = compound_head(z, start)
+        if head != NONE:
+            why = why_unmovable(z, head, isolation_flags)
+            if why:
+                z.refused_why = why
+                return start
+            at = head + (cython.cast(cython.ulonglong, 1) << (state[head] & ORDER_MASK))
+    while at < end:
+        s = state[at]
+        if s & ALLOC and not passing >> (flags[at] & (CLASS_MASK | PG_COMPOUND)) & 1:
+            why = why_unmovable(z, cython.cast(cython.uint, at), isolation_flags)
+            if why:
+                z.refused_why = why
+                return cython.cast(cython.uint, at)
         # a tail has state 0, thus order 0
-        size = 1 << (s & ORDER_MASK)
-        if s & ALLOC:
-            # the classes that pass for every request and release first
-            if not passing >> (flags[pfn] & CLASS_MASK) & 1:
-                why = why_unmovable(z, pfn, isolation_flags)
-                if why:
-                    z.refused_why = why
-                    return pfn
-        elif s == 0 and pfn == start:
-            # only the first page can be a tail whose head lies before the range
-            if pageblock_start(z, pfn) == pfn and covered_by_free_block(z, pfn):
-                break
-            head = compound_head(z, pfn)
-            if head != NONE:
-                why = why_unmovable(z, head, isolation_flags)
-                if why:
-                    z.refused_why = why
-                    return pfn
-                size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
-        if size >= end - pfn:
-            break
-        pfn += size
+        at += cython.cast(cython.uint, 1) << (s & ORDER_MASK)
     return NONE
 
 

@@ -18,7 +18,6 @@ if not cython.compiled:
         ISOLATE,
         MOVABLE,
         NONE,
-        NR_MIGRATETYPES,
         NR_PCP_LISTS,
         ONPCP,
         ORDER_MASK,
@@ -44,7 +43,7 @@ if not cython.compiled:
     )
     from .zone import ZoneState, emit, get_pageblock_migratetype
     from .freelist import list_del, list_insert
-    from .page_alloc import _free_one_page, free_one_page, mod_cma_pages, mod_zone_freepage_state
+    from .page_alloc import _free_one_page, mod_cma_pages, mod_zone_freepage_state
     from .watermark import zone_watermark_ok
     from .fallback import _rmqueue
 
@@ -89,8 +88,8 @@ def pindex_to_order(z: ZoneState, pindex: cython.uint) -> cython.uint:
 @cython.nogil
 @cython.exceptval(check=False)
 def pcp_head(z: ZoneState, pindex: cython.uint) -> cython.uint:
-    """Index of a per-cpu list's head in the link arrays, behind those of the free areas."""
-    return z.nr_frames + (z.max_order + 1) * NR_MIGRATETYPES + pindex
+    """Index of a per-cpu list's head in the link arrays, before those of the free areas."""
+    return z.nr_frames + pindex
 
 
 @cython.cfunc
@@ -202,6 +201,7 @@ def clamp(value: cython.longlong, least: cython.longlong, most: cython.longlong)
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def pcp_overflow(z: ZoneState, order: cython.uint) -> cython.longlong:
@@ -213,8 +213,8 @@ def pcp_overflow(z: ZoneState, order: cython.uint) -> cython.longlong:
     batch: cython.longlong = z.pcp_batch
     most: cython.longlong
     free_high: cython.bint = False
-    if z.rules[RULE_PCP_TUNING] == TUNING_FREE_HIGH:
-        free_high = z.pcp_free_factor > 0 and order > 0 and order <= PAGE_ALLOC_COSTLY_ORDER
+    if order > 0 and z.rules[RULE_PCP_TUNING] == TUNING_FREE_HIGH:
+        free_high = z.pcp_free_factor > 0 and order <= PAGE_ALLOC_COSTLY_ORDER
     if z.pcp_count < z.pcp_high and not free_high:
         return 0
     if free_high:
@@ -280,18 +280,21 @@ def free_overflow(z: ZoneState, count: cython.longlong, pindex: cython.uint) -> 
     piece: cython.longlong
     if z.rules[RULE_PCP_SLICES] == SLICES_NONE:
         free_pcppages_bulk(z, count, pindex)
-        return
-    while count > 0 and z.pcp_count > 0:
-        piece = min(count, z.pcp_batch)
-        free_pcppages_bulk(z, piece, pindex)
-        count -= piece
+    else:
+        while count > 0 and z.pcp_count > 0:
+            piece = min(count, z.pcp_batch)
+            free_pcppages_bulk(z, piece, pindex)
+            count -= piece
+    if z.below_high and zone_watermark_ok(z, 0, z.wmark_high + z.watermark_boost, 0):
+        z.below_high = False
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def free_unref_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.void:
-    """Free a page to its per-cpu list; isolated ones go to the buddy lists at once.
+def free_unref_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.bint:
+    """Free a page to its per-cpu list; False: its pageblock is isolated, it belongs on the buddy lists at once.
 
     CMA and HIGHATOMIC pages lie on the MOVABLE list.
     """
@@ -300,22 +303,20 @@ def free_unref_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cytho
     head: cython.uint
     count: cython.longlong
     if mt == ISOLATE:
-        free_one_page(z, pfn, order)
-        return
+        return False
     pindex = order_to_pindex(z, mt if mt < HIGHATOMIC else MOVABLE, order)
     head = pcp_head(z, pindex)
     z.state[pfn] = ONPCP | order
     z.flags[pfn] = mt
     list_insert(z, pfn, head, z.nxt[head])
-    z.pcp_count += 1 << order
+    z.pcp_count += cython.cast(cython.longlong, 1) << order
     if z.rules[RULE_PCP_TUNING] == TUNING_AUTO:
         count = pcp_overflow_tuned(z, order)
     else:
         count = pcp_overflow(z, order)
     if count:
         free_overflow(z, count, pindex)
-        if z.below_high and zone_watermark_ok(z, 0, z.wmark_high + z.watermark_boost, 0):
-            z.below_high = False
+    return True
 
 
 @cython.cfunc

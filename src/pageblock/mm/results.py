@@ -46,7 +46,6 @@ WHYS: dict[int, str] = {
 INVARIANTS: dict[int, tuple[str, str]] = {
     k.INV_LINKS: ("list links", "a free list's links do not agree"),
     k.INV_FREE_BLOCK: ("listed block", "an entry of a free list is not an aligned free block of its order"),
-    k.INV_NR_FREE: ("nr_free", "a free area's count differs from its lists"),
     k.INV_ONE_STATE: ("one state", "a page inside a block heads a block of its own"),
     k.INV_LISTED: ("every free block listed", "free blocks and list entries differ in number"),
     k.INV_ZONE_END: ("zone end", "a block lies outside the zone or crosses its end"),
@@ -104,25 +103,28 @@ class ContigRange:
         return tuple((source, target) for source, target, _ in self.moved if target is not None)
 
 
+#: Whether ``contig_result`` reads an event of this number.
+_TOLD = np.zeros(32, np.bool_)
+_TOLD[[k.EV_MIGRATE_FOLIO, k.EV_MIGRATE_AWAY, k.EV_RECLAIM, k.EV_SPLIT, k.EV_ISOLATE]] = True
+
+
 def contig_result(start_pfn: int, end_pfn: int, rows: Any, base_pfn: int) -> ContigRange:
     """Read from the log of one request (uint64 array, one row an event) what it moved, split and isolated."""
-
-    def frames(event: int) -> tuple[int, ...]:
-        return tuple((rows[rows[:, 0] == event, 1] + base).tolist())
-
-    base = np.uint64(base_pfn)
-    moved = rows[(rows[:, 0] == k.EV_MIGRATE_FOLIO) | (rows[:, 0] == k.EV_MIGRATE_AWAY)]
-    targets = (moved[:, 2] + base).tolist()
-    for i in np.flatnonzero(moved[:, 0] == k.EV_MIGRATE_AWAY).tolist():
-        # an absolute pfn and one in two halves; 0: it is not known where
-        away = int(moved[i, 2]) << 32 | int(moved[i, 4])
-        targets[i] = away - 1 if away else None
-    split = rows[rows[:, 0] == k.EV_SPLIT]
-    return ContigRange(
-        start_pfn,
-        end_pfn,
-        tuple(zip((moved[:, 1] + base).tolist(), targets, moved[:, 3].tolist(), strict=True)),
-        frames(k.EV_RECLAIM),
-        tuple(zip((split[:, 1] + base).tolist(), split[:, 2].tolist(), strict=True)),
-        frames(k.EV_ISOLATE),
-    )
+    moved: list[tuple[int, int | None, int]] = []
+    reclaimed: list[int] = []
+    split: list[tuple[int, int]] = []
+    isolated: list[int] = []
+    for event, pfn, second, third, fourth, *_ in rows[_TOLD[rows[:, 0].astype(np.intp)]].tolist():
+        if event == k.EV_MIGRATE_FOLIO:
+            moved.append((base_pfn + pfn, base_pfn + second, third))
+        elif event == k.EV_MIGRATE_AWAY:
+            # an absolute pfn and one in two halves; 0: it is not known where
+            away = second << 32 | fourth
+            moved.append((base_pfn + pfn, away - 1 if away else None, third))
+        elif event == k.EV_RECLAIM:
+            reclaimed.append(base_pfn + pfn)
+        elif event == k.EV_SPLIT:
+            split.append((base_pfn + pfn, second))
+        else:
+            isolated.append(base_pfn + pfn)
+    return ContigRange(start_pfn, end_pfn, tuple(moved), tuple(reclaimed), tuple(split), tuple(isolated))

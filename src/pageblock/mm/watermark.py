@@ -68,8 +68,6 @@ def zone_watermark_ok(z: ZoneState, order: cython.uint, mark: cython.longlong, a
     if order == 0:
         return True
     for current in range(order, z.max_order + 1):
-        if z.nr_free[current] == 0:
-            continue
         if (
             get_page_from_free_area(z, current, UNMOVABLE) != NONE
             or get_page_from_free_area(z, current, MOVABLE) != NONE
@@ -105,18 +103,17 @@ def watermarks_are_far(z: ZoneState) -> cython.bint:
 
     True only if ``zone_watermark_ok`` is, for the low watermark and, where it is looked at, the high one.
     """
-    return (
-        z.nr_free_pages - z.nr_free_cma_pages > z.far_mark and z.nr_reserved_highatomic == 0 and z.stat_threshold == 0
-    )
+    return z.nr_free_pages - z.nr_free_cma_pages > z.far_mark
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def update_far_mark(z: ZoneState) -> cython.void:
-    """Recompute what ``watermarks_are_far`` compares with; to be called when a watermark changes."""
-    if z.overlapping:
-        # each page handed out must be looked at, which get_page_from_freelist does
+    """Recompute what the common case compares with; to be called when a watermark, the reserve or the threshold changes."""
+    z.counted_twice = 0 if z.stat_threshold else HIGHATOMIC
+    if z.overlapping or z.nr_reserved_highatomic or z.stat_threshold:
+        # each page handed out must be looked at, which get_page_from_freelist does; or the counters alone do not tell
         z.far_mark = cython.cast(cython.longlong, 1) << 62
         return
     z.far_mark = z.wmark_low

@@ -20,11 +20,13 @@ if not cython.compiled:
         CLASS_MASK,
         C_HOLE,
         EVENT_WORDS,
+        FREE_AREA_HEADS,
+        HIGHATOMIC,
         MOVABLE,
         NONE,
         NR_COMPACT_LISTS,
-        NR_MIGRATETYPES,
         NR_PCP_LISTS,
+        OP_FREE,
         ORDER_MASK,
         PG_COMPOUND,
     )
@@ -77,6 +79,7 @@ class ZoneState:
     max_order: cython.uint
     pageblock_order: cython.uint
     pageblock_nr_pages: cython.uint
+    merge_by_type: cython.uchar  # state of the smallest free blocks that merge only if their types fit
     zone_movable: cython.bint  # ZONE_MOVABLE: everything but reserved pages counts as movable
 
     nxt: cython.p_uint  # free or per-cpu page: next on its list; allocated head: owner handle
@@ -85,7 +88,6 @@ class ZoneState:
     flags: cython.p_uchar  # class and PG_ bits of an allocated head
     pageblock_mt: cython.p_uchar
     type_beneath: cython.p_uchar  # type of an isolated pageblock, where the release keeps it
-    nr_free: cython.p_ulonglong  # free blocks per order, all types (struct free_area)
     rules: cython.p_uint  # indexed by RULE_*
     batch: cython.p_uint  # pages isolated for migration, in the order they were found
     batch_count: cython.uint
@@ -107,6 +109,7 @@ class ZoneState:
     watermark_boost_factor: cython.longlong  # of the high watermark, in 1/10000; 0: off
     lowmem_reserve: cython.longlong
     far_mark: cython.longlong  # above it an order-0 request need not look at the watermarks one by one
+    counted_twice: cython.uint  # from this type on NR_FREE_PAGES is not all there is to count
     below_high: cython.bint  # ZONE_BELOW_HIGH (6.12)
     rmqueue_mode: cython.uint
 
@@ -138,6 +141,8 @@ class ZoneState:
     taken_type: cython.uint  # list that the last page came from (the kernel's page->index)
     handles: cython.p_uint  # pfn of each owner handle, kept up to date by migration
     nr_handles: cython.uint
+    largest_range: cython.uint  # pages of the largest range that the operations of ``run`` name
+    well_formed: cython.p_uint  # requests of ``run`` that were found so (batch.py)
 
     overlapping: cython.bint  # free blocks may cover pages in use (overlap.py)
     covered: cython.p_uchar  # one byte a pageblock: it may have such pages
@@ -160,10 +165,10 @@ class ZoneState:
     flags_array: Any
     pageblock_array: Any
     beneath_array: Any
-    nr_free_array: Any
     rules_array: Any
     batch_array: Any
     handles_array: Any
+    well_formed_array: Any
     covered_array: Any
     used_array: Any
     used_owner_array: Any
@@ -189,7 +194,8 @@ def zone_init(
     z.max_order = max_order
     z.pageblock_order = pageblock_order
     z.pageblock_nr_pages = 1 << pageblock_order
-    heads = (max_order + 1) * NR_MIGRATETYPES + NR_PCP_LISTS + NR_COMPACT_LISTS
+    z.merge_by_type = BUDDY | min(max_order, pageblock_order)
+    heads = NR_PCP_LISTS + (max_order + 2) * FREE_AREA_HEADS + NR_COMPACT_LISTS
     # zeros() maps untouched memory, so a large zone costs only what it uses
     z.nxt_array = np.zeros(z.nr_frames + heads, np.uint32)
     z.prv_array = np.zeros(z.nr_frames + heads, np.uint32)
@@ -197,10 +203,10 @@ def zone_init(
     z.flags_array = np.zeros(z.nr_frames, np.uint8)
     z.pageblock_array = np.full(z.nr_frames >> pageblock_order, MOVABLE, np.uint8)
     z.beneath_array = np.full(z.nr_frames >> pageblock_order, MOVABLE, np.uint8)
-    z.nr_free_array = np.zeros(max_order + 1, np.uint64)
     z.rules_array = np.ascontiguousarray(rules, np.uint32)
     z.batch_array = np.zeros(64, np.uint32)
     z.handles_array = np.zeros(1, np.uint32)
+    z.well_formed_array = np.full(256, OP_FREE, np.uint32)
     z.log_array = np.zeros(64 * EVENT_WORDS, np.uint64)
     z.log_capacity = 64
     z.nr_free_pages = 0
@@ -219,6 +225,7 @@ def zone_init(
     z.watermark_boost_factor = 0
     z.lowmem_reserve = 0
     z.far_mark = 0
+    z.counted_twice = HIGHATOMIC
     z.below_high = False
     z.rmqueue_mode = 0
     z.pcp_used = False
@@ -252,6 +259,9 @@ def zone_init(
     for head in range(z.nr_frames, z.nr_frames + heads):
         z.nxt[head] = head
         z.prv[head] = head
+    # an order above the largest whose lists never look empty ends each search for a block
+    for head in range(FREE_AREA_HEADS):
+        z.nxt[list_head(z, max_order + 1, head)] = NONE
 
 
 @cython.cfunc
@@ -263,11 +273,11 @@ def zone_bind(z: ZoneState) -> None:
     z.flags = ptr8(z.flags_array)
     z.pageblock_mt = ptr8(z.pageblock_array)
     z.type_beneath = ptr8(z.beneath_array)
-    z.nr_free = ptr64(z.nr_free_array)
     z.rules = ptr32(z.rules_array)
     z.batch = ptr32(z.batch_array)
     z.handles = ptr32(z.handles_array)
     z.nr_handles = 0
+    z.well_formed = ptr32(z.well_formed_array)
     z.log = ptr64(z.log_array)
 
 
@@ -277,7 +287,7 @@ def zone_bind(z: ZoneState) -> None:
 @cython.exceptval(check=False)
 def list_head(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
     """Index of the head of free_list[mt] of free_area[order] in the link arrays."""
-    return z.nr_frames + order * NR_MIGRATETYPES + mt
+    return z.nr_frames + NR_PCP_LISTS + order * FREE_AREA_HEADS + mt
 
 
 @cython.cfunc
