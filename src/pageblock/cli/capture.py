@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from ..machine.capture import capture_machine, redacted
-from ..machine.snapshot_file import refuse_to_overwrite, write_snapshot
+from ..machine.snapshot_file import write_snapshot
+from ..output import check_output
 from ..view.capture import show, to_json
 from ..view.progress import reading_progress
 from ..view.terminal import stdout
@@ -27,7 +28,7 @@ def command(out: str, source: str | None, symbols: str | None, redact: bool, for
     The running machine is read twice, and what changed between the readings is recorded as uncertainty.
     """
     path = Path(out)
-    refuse_to_overwrite(path, force)
+    check_output(path, force=force)
     with reading_progress() as progress:
         content = capture_machine(
             Path(source) if source is not None else None,

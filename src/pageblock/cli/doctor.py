@@ -13,10 +13,10 @@ from ..doctor.remedies import Remedy, remedies
 from ..doctor.report import DEFAULT_RELEASES
 from ..doctor.why import parse_range, walk
 from ..machine import Snapshot, read_machine
+from ..output import check_output, whole_file
 from ..view import why as view_why
 from ..view.doctor import show
 from ..view.doctor_json import to_json
-from ..view.output import check_output, write_whole
 from ..view.progress import page_progress, row_progress
 from ..view.terminal import stdout
 
@@ -147,7 +147,9 @@ def command(
         from ..view.html import to_html
 
         # a folder's name may hold bytes that are no text
-        write_whole(Path(html), to_html(report, tried, elsewhere).encode("utf-8", "replace"))
+        page = to_html(report, tried, elsewhere).encode("utf-8", "replace")
+        with whole_file(Path(html), force=force) as out:
+            out.write(page)
     if metrics is not None:
         _write_metrics(report, metrics)
     if as_json:
@@ -163,7 +165,9 @@ def _write_metrics(report: Report, file: str) -> None:
     if file == "-":
         click.echo(to_metrics(report), nl=False)
     else:
-        write_whole(Path(file), to_metrics(report).encode())
+        counts = to_metrics(report).encode()
+        with whole_file(Path(file), force=True) as out:
+            out.write(counts)
 
 
 def _walk(snapshot: Snapshot, why: str, nr_pages: int, releases: tuple[str, ...], as_json: bool) -> None:

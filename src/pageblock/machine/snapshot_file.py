@@ -5,8 +5,6 @@ versions would infer; the texts of /proc lie beside it for whoever wants to infe
 """
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,13 +19,14 @@ from numpy.typing import NDArray
 
 from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype, PageClass
+from pageblock.output import check_output, whole_file
 
 from .infer import Remark
 from .lists import FreeLists
 from .page_owner import Owners, joined, owner_column, split_by_owner
 from .snapshot import RUNS_SCHEMA, Snapshot, ZoneInfo
 
-__all__ = ["SCHEMA_VERSION", "SnapshotFile", "read_snapshot", "refuse_to_overwrite", "write_snapshot"]
+__all__ = ["SCHEMA_VERSION", "SnapshotFile", "read_snapshot", "write_snapshot"]
 
 #: Raised when a reader of the older version would misread a file.
 SCHEMA_VERSION = 1
@@ -71,34 +70,22 @@ def write_snapshot(path: Path, content: SnapshotFile, *, force: bool = False) ->
     Only the owner may read it, as /proc/kpageflags is only root's. Raises InputError where the file is there already
     and not ``force``, or cannot be written; then nothing is left behind and the previous file is untouched.
     """
-    refuse_to_overwrite(path, force)
+    check_output(path, force=force)
     rows = file_rows(content.snapshot)
     metadata = {VERSION_KEY: str(SCHEMA_VERSION), SNAPSHOT_KEY: json.dumps(describe(content), ensure_ascii=False)}
     metadata |= {TEXT_KEY + name: text for name, text in content.texts.items()}
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            with pq.ParquetWriter(
-                file,
-                rows.schema,
-                compression="zstd",
-                use_dictionary=[name for name in rows.column_names if name != "start_pfn"],
-                column_encoding={"start_pfn": "DELTA_BINARY_PACKED"},
-                store_schema=False,  # every reader sees the same types
-            ) as writer:
-                writer.write_table(rows)
-                writer.add_key_value_metadata(metadata)
-            file.flush()
-            os.fsync(file.fileno())
-            nr_bytes = file.tell()
-        put_in_place(temporary, path, force)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: {reason}; nothing was written, choose another folder") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True) if temporary else None
-    return nr_bytes
+    with whole_file(path, force=force, private=True) as file:
+        with pq.ParquetWriter(
+            file,
+            rows.schema,
+            compression="zstd",
+            use_dictionary=[name for name in rows.column_names if name != "start_pfn"],
+            column_encoding={"start_pfn": "DELTA_BINARY_PACKED"},
+            store_schema=False,  # every reader sees the same types
+        ) as writer:
+            writer.write_table(rows)
+            writer.add_key_value_metadata(metadata)
+        return file.tell()
 
 
 def file_rows(snapshot: Snapshot) -> pa.Table:
@@ -172,35 +159,6 @@ def whole_runs(rows: pa.Table) -> pa.Table:
     pages = np.add.reduceat(columns["nr_pages"], first)
     at = runs.column_names.index("nr_pages")
     return runs.take(pa.array(first)).set_column(at, runs.schema.field(at), pa.array(pages))
-
-
-def refuse_to_overwrite(path: Path, force: bool) -> None:
-    """Raise InputError where a snapshot may not be written: something is there, or its folder is not."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        mode = 0
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)[:200]!r}: not a usable name ({error}); choose another") from error
-    if mode and not path.is_file():
-        raise InputError(f"{path}: no regular file; name a file to write the snapshot to")
-    if mode and not force:
-        raise InputError(f"{path}: there already; choose another name, or --force to replace it")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: no folder {path.parent}; make it, or choose another")
-
-
-def put_in_place(temporary: str, path: Path, force: bool) -> None:
-    """Give the finished file its name; without ``force`` never in the place of another that appeared meanwhile."""
-    if force:
-        os.replace(temporary, path)
-        return
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise InputError(f"{path}: there already; choose another name, or --force to replace it") from None
-    except OSError:  # a file system without hard links
-        os.rename(temporary, path)
 
 
 def describe(content: SnapshotFile) -> dict[str, Any]:
