@@ -4,10 +4,15 @@ from dataclasses import dataclass
 
 from ..consumers.cma_boot import BootRefused, CmaBoot, Memblock
 from ..consumers.fadump import MIN_BOOT_MEM, FadumpRequest, fadump_reserve_mem
+from ..consumers.memory_hotplug import SECTION_SIZE, MemoryHotplug
+from ..consumers.virtio_mem import VirtioMem
+from ..consumers.virtio_mem_device import VirtioMemDevice
+from ..doctor.sizes import size_name
 from ..machine import Snapshot
-from ..mm import Geometry
+from ..mm import Geometry, Zone
 from ..mm import constants as k
 from ..mm import release as find_release
+from ..mm.memory import Member, Memory
 from .passes import Pass, Setting, take_and_give_back
 
 __all__ = ["Alignment", "alignment"]
@@ -71,8 +76,8 @@ def alignment(snapshot: Snapshot, release: str, series: str, whole: Pass) -> Ali
                 "smallest step in which virtio-mem plugs and unplugs",
                 now,
                 before,
-                "",
-                ("", ""),
+                f"{size_name(now, snapshot.page_size)} taken back by a device of that block size",
+                (_virtio_mem(snapshot, series, now), _virtio_mem(snapshot, release, now)),
                 "memory that can be unplugged now",
                 "pages",
                 whole.granted * now,
@@ -110,6 +115,20 @@ def _cma_area(snapshot: Snapshot, release: str, block: int) -> str:
     except BootRefused as refusal:
         return f"-{refusal.errno} by {refusal.function}"
     return "granted"
+
+
+def _virtio_mem(snapshot: Snapshot, release: str, block: int) -> str:
+    """What a virtio-mem device of two sections gets back if it asks for a pageblock less."""
+    section = max(SECTION_SIZE // snapshot.page_size, 1 << max(snapshot.max_order, snapshot.pageblock_order))
+    orders = (snapshot.max_order, snapshot.pageblock_order)
+    zone = Zone(2 * section, release, 0, *orders, page_size=snapshot.page_size)
+    hotplug = MemoryHotplug(Memory([Member(zone)]), section_pages=section)
+    size = 2 * section * snapshot.page_size
+    driver = VirtioMem(hotplug, VirtioMemDevice(0, size, block * snapshot.page_size))
+    driver.adopt()
+    driver.request(size - block * snapshot.page_size)
+    got = (size - driver.plugged_size) // snapshot.page_size
+    return f"{size_name(got, snapshot.page_size)} unplugged" if got else "nothing unplugged"
 
 
 def _fadump(snapshot: Snapshot, release: str, crashkernel: int) -> str:
