@@ -39,6 +39,7 @@ def answer(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, dict[st
     return code, told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -55,6 +55,7 @@ def test_without_a_dump_nobody_is_named() -> None:
     assert [(b.holders, b.example_owner) for b in row.blockers] == [((), None)] * len(row.blockers)
 
 
+@pytest.mark.slow
 def test_the_answers_name_them(owned: Snapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.parquet"
     write_snapshot(path, replace(capture.capture_machine(recorded_machine()), snapshot=owned))
