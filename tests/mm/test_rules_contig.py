@@ -156,3 +156,27 @@ def test_6_12_passes_over_hugetlb_across_the_boundary_and_refuses_anything_else(
     else:
         assert refusal(zone, 16, 32)[0] == "start_isolate_page_range"
         assert (types(zone), zone.nr_isolate_pageblock) == ([M] * 6, 0)
+
+
+@pytest.mark.parametrize(
+    ("release", "sources"),
+    [
+        ("5.15", [4, 1, 7, 6, 5]),
+        ("6.1-vanilla", [1, 7, 6, 5, 4]),
+        ("6.1", [7, 6, 5, 4, 1]),
+        ("6.12", [7, 6, 5, 4, 1]),
+        ("6.19", [5, 6, 7, 4, 1]),
+    ],
+)
+def test_the_pages_of_a_huge_page_without_a_target(release: str, sources: list[int]) -> None:
+    """Found last, it moves first: split, its head at once (5.15), last (6.1 as released), or as a batch of its own (6.3)."""
+    zone = Zone(64, release, 0, 3, 2)
+    taken = [zone.alloc(0) for _ in range(64)]
+    assert taken == list(range(64))
+    for pfn in [0, 2, 3, *range(4, 8), *range(17, 64, 2)]:
+        zone.free(pfn)
+    assert zone.alloc(2, 1, PageClass.THP) == 4
+    moved = zone.alloc_contig_range(0, 8).moved
+    assert [source for source, _, _ in moved] == sources
+    assert all(order == 0 for _, _, order in moved)
+    zone.check()

@@ -24,6 +24,9 @@ if not cython.compiled:
         EV_MIGRATE_FOLIO,
         EV_MIGRATE_PAGES,
         EV_RECLAIM,
+        LIST_BATCHES_ASCENDING,
+        LIST_HEAD_AGAIN,
+        LIST_SPLITS_LAST,
         MOVABLE,
         NONE,
         OFFNODE,
@@ -32,6 +35,7 @@ if not cython.compiled:
         PG_COMPOUND,
         PG_PINNED,
         REQUEST_TARGET,
+        RULE_OFFLINE_LIST,
         STEP_MIGRATE,
         STEP_SIGNAL,
         WHY_BUSY,
@@ -195,16 +199,39 @@ def split_huge_page(z: ZoneState, head: cython.uint) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def migrate_split(z: ZoneState, head: cython.uint, size: cython.uint, head_moved: cython.bint) -> cython.bint:
+    """Move the base pages of a split THP, the tails, then the head unless it has moved; False: one has no target.
+
+    Rule "offline list": the last tail first, since __folio_split (6.19) the first one.
+    """
+    i: cython.uint
+    pfn: cython.uint
+    for i in range(1, size + 1 - head_moved):
+        pfn = head + size - i
+        if i < size and z.rules[RULE_OFFLINE_LIST] == LIST_BATCHES_ASCENDING:
+            pfn = head + i
+        if not migrate_folio(z, pfn):
+            refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
+            return False
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
     """Move the pages of ``z.batch``, last found first (mm/migrate.c, 6.1).
 
-    0, -EBUSY (a page stays although it was tried again), or -ENOMEM (no target). A THP without a target is
-    split, and its base pages move after the rest, tails from the last to the first, then the head.
+    0, -EBUSY (a page stays although it was tried again), or -ENOMEM (no target). A THP without a target is split, and its
+    base pages move after the rest; rule "offline list": with 5.15 its head moves at once, and with batches (6.3, Debian's
+    6.1.192) one of a pageblock's size is a batch of its own, so that its pages move before the rest.
     """
     i: cython.uint
-    j: cython.uint
     k: cython.uint
+    j: cython.uint
+    size: cython.uint
     pfn: cython.uint
+    head_at_once: cython.bint = z.rules[RULE_OFFLINE_LIST] == LIST_HEAD_AGAIN
     failed: cython.uint = 0
     moved: cython.uint = 0
     split: cython.bint = False
@@ -233,21 +260,29 @@ def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
                 split = True
                 for j in range(count):
                     z.batch[COMPACT_CLUSTER_MAX + j] = 0
-            z.batch[COMPACT_CLUSTER_MAX + i] = 1 << (z.state[pfn] & ORDER_MASK)
+            size = 1 << (z.state[pfn] & ORDER_MASK)
             split_huge_page(z, pfn)
+            z.batch[COMPACT_CLUSTER_MAX + i] = size
+            if head_at_once:
+                if not migrate_folio(z, pfn):
+                    refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
+                    return -ENOMEM
+                moved += 1
+            elif z.rules[RULE_OFFLINE_LIST] != LIST_SPLITS_LAST and size >= z.pageblock_nr_pages:
+                z.batch[COMPACT_CLUSTER_MAX + i] = 0
+                if not migrate_split(z, pfn, size, False):
+                    return -ENOMEM
+                moved += size
         else:
             refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
             return -ENOMEM
     for k in range(count if split else 0):
         i = count - 1 - k
-        pfn = z.batch[i] + z.batch[COMPACT_CLUSTER_MAX + i]
-        while z.batch[COMPACT_CLUSTER_MAX + i]:
-            z.batch[COMPACT_CLUSTER_MAX + i] -= 1
-            pfn -= 1
-            if not migrate_folio(z, pfn):
-                refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
+        size = z.batch[COMPACT_CLUSTER_MAX + i]
+        if size:
+            if not migrate_split(z, z.batch[i], size, head_at_once):
                 return -ENOMEM
-            moved += 1
+            moved += size - head_at_once
     if z.recording:
         emit(z, EV_MIGRATE_PAGES, moved, failed)
     return -EBUSY if failed else 0
