@@ -204,12 +204,12 @@ def test_a_range_that_begins_in_a_thp_is_passed_over_by_migration() -> None:
     ("release", "reason"), [("6.1", MAY_LAND_INSIDE), ("5.15", MAY_LAND_INSIDE), ("6.12", ZONE_EDGE)]
 )
 def test_the_last_pageblock_of_a_zone_that_ends_inside_it(release: str, reason: int) -> None:
-    zone = Zone(1024 + 128, populate=False)
-    zone.load_pages([1024], [1], [PageClass.ANON], [0], [0])
-    zone.load_free([0, 1026, 1028, 1032, 1040, 1056, 1088], [10, 1, 2, 3, 4, 5, 6], [1] * 7)
-    zone.load_free([1025], [0], [1])
+    zone = Zone(1536 + 128, populate=False)
+    zone.load_pages([1536], [1], [PageClass.ANON], [0], [0])
+    zone.load_free([0, 1024, 1538, 1540, 1544, 1552, 1568, 1600], [10, 9, 1, 2, 3, 4, 5, 6], [1] * 8)
+    zone.load_free([1537], [0], [1])
     verdicts = judge(zone, release, 64)
-    assert verdicts.reasons[16:].tolist() == [1 << reason, 1 << reason if release == "6.12" else 0]
+    assert verdicts.reasons[24:].tolist() == [1 << reason, 1 << reason if release == "6.12" else 0]
 
 
 def test_a_zone_that_begins_inside_a_pageblock_is_refused_there_since_6_10() -> None:

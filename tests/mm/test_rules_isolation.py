@@ -209,6 +209,23 @@ def test_5_15_gives_back_a_pageblock_that_begins_before_the_zone() -> None:
     assert (lists(zone, M), zone.nr_isolate_pageblock) == ({3: [8], 4: [16]}, 0)
 
 
+@pytest.mark.parametrize(("release", "passes"), [("5.15", False), ("seed", True), ("6.1", True)])
+@pytest.mark.parametrize("drawn", [("M: .*16", "M: f4", "M: f5", "M:"), ("M: f5", "M:", "M: f4", "M: .*16")])
+def test_a_window_that_reaches_out_of_the_zone_is_refused_on_5_15(
+    release: str, passes: bool, drawn: tuple[str, ...]
+) -> None:
+    """start_isolate_page_range of the whole window: has_unmovable_pages meets PageReserved before or behind the zone."""
+    zone = zone_of(release, *drawn)
+    start = 16 if drawn[0].endswith("16") else 32
+    if passes:
+        zone.alloc_contig_range(start, start + 16)
+        return
+    with pytest.raises(ContigRefused) as refused:
+        zone.alloc_contig_range(start, start + 16)
+    assert refused.value.pfn == (0 if start == 16 else 48)
+    assert (zone.nr_free_pages, zone.nr_isolate_pageblock) == (48, 0)
+
+
 @pytest.mark.parametrize(
     ("release", "retyped"),
     [

@@ -149,6 +149,7 @@ class ZoneSurvey:
         starts = self.origin + np.arange(self.nr_blocks, dtype=np.int64) * self.block
         in_zone = np.minimum(starts + self.block, zone.end_pfn) - np.maximum(starts, zone.start_pfn)
         #: pageblocks that begin before the zone, or end after it
+        self.outside = in_zone <= 0
         self.begins_outside = (in_zone > 0) & (starts < zone.start_pfn)
         self.ends_outside = (in_zone > 0) & (starts + self.block > zone.end_pfn)
         # isolation passes over pageblocks without any page (__first_valid_page)

@@ -55,7 +55,7 @@ REASONS: dict[int, str] = {
     ISOLATED_BLOCK: "pageblock isolated already",
     NOT_MIGRATABLE: "pages that pass isolation and cannot migrate (pinned, gigantic, cut by the range's start)",
     NO_TARGET: "no free page to migrate to",
-    ZONE_EDGE: "pageblock that reaches out of the zone (refused since 6.10)",
+    ZONE_EDGE: "pageblock that reaches out of the zone (refused since 6.10; in 5.15 one that lies outside)",
     STRADDLES: "compound page across the boundary (refused since 6.10)",
     MAY_LAND_INSIDE: "pages may migrate into the range itself: its pageblock reaches out of the zone",
     FREE_STRADDLES: "free page across the boundary",
@@ -211,6 +211,8 @@ def _window_reasons(
     of_block[survey.types == Migratetype.ISOLATE] |= np.uint32(1 << ISOLATED_BLOCK)
     if rules[k.RULE_BLOCK_MOVE] == k.MOVE_SPLITS:
         of_block[survey.begins_outside | survey.ends_outside] |= np.uint32(1 << ZONE_EDGE)
+    if rules[k.RULE_SPAN] == k.SPAN_MAX_ORDER and not only_request:
+        of_block[survey.outside] |= np.uint32(1 << ZONE_EDGE)
     places = np.arange(survey.nr_blocks, dtype=np.uint32) * np.uint32(survey.block)
     places[of_block == 0] = k.NONE
     begin, end = windows.begin, windows.end

@@ -430,12 +430,23 @@ def isolate_ascending(
     Only [check_start, check_end) is searched for unmovable pages: all of it in 5.15, the request with the
     seed's patch 3. On failure the pageblocks before the failing one get ``mt``, unless the caller
     restores them itself (``undo`` false, seed's patch 4).
+
+    A window may reach out of the zone: the pageblock there is a hole's or another zone's, and refuses as reserved.
     """
     pfn: cython.uint = start
     page: cython.uint
+    refused: cython.bint
     while pfn < end:
         page = first_valid_page(z, pfn, z.pageblock_nr_pages)
-        if page != NONE and set_migratetype_isolate(z, page, mt, isolation_flags, check_start, check_end):
+        if page != NONE:
+            refused = set_migratetype_isolate(z, page, mt, isolation_flags, check_start, check_end) != 0
+        else:
+            refused = check_start <= pfn < check_end and (
+                pfn + z.pageblock_nr_pages <= z.zone_start or pfn >= z.zone_end
+            )
+            if refused:
+                refuse(z, STEP_ISOLATE, WHY_RESERVED, pfn)
+        if refused:
             if undo:
                 undo_isolate_page_range(z, start, pfn, mt)
             return -EBUSY
