@@ -374,7 +374,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         k.RULE_OFFLINE_LIST,
         "offline list",
-        "In which order does memory offlining move what it found, and, as any migration, the base pages of a THP without a target?",
+        "In which order does offlining move what it found, and any migration the base pages of a THP without a target?",
         {
             k.LIST_HEAD_AGAIN: "ascending; a split page's head at once, its tails at the end of the list, the last first",
             k.LIST_SPLITS_LAST: "ascending; split pages after the list: tails, the last first, then the head",
