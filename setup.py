@@ -4,8 +4,15 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 # inline means inlined, and all else stays a function: what runs for each page is one loop, which GCC by itself would take for
-# too large, and which needs the registers for itself
-FLAGS = ["-O2", "-g1", "-fno-inline-functions-called-once", "-DCYTHON_INLINE=inline __attribute__((always_inline))"]
+# too large, and which needs the registers for itself; they go to it, not to what GCC computes ahead of paths that are rare
+FLAGS = [
+    "-O2",
+    "-g1",
+    "-fno-inline-functions-called-once",
+    "-fno-tree-pre",
+    "-fira-region=one",
+    "-DCYTHON_INLINE=inline __attribute__((always_inline))",
+]
 
 extensions = cythonize(
     [

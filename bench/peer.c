@@ -26,7 +26,6 @@ typedef struct {
 	uint32_t pages, max_order, block_order;
 	uint32_t *next, *prev;          /* frames, then the heads of the lists */
 	uint8_t *state, *flags, *block; /* block: type of each pageblock */
-	uint64_t blocks[32];            /* free blocks of each order */
 	int64_t free_pages;
 } zone;
 
@@ -61,18 +60,16 @@ static inline void list_block(zone *z, uint32_t page, uint32_t order, uint32_t t
 	uint32_t head = head_of(z, order, type);
 
 	z->state[page] = FREE | order;
-	z->blocks[order]++;
 	if (tail)
 		link_between(z, page, z->prev[head], head);
 	else
 		link_between(z, page, head, z->next[head]);
 }
 
-static inline void unlist_block(zone *z, uint32_t page, uint32_t order)
+static inline void unlist_block(zone *z, uint32_t page)
 {
 	unlink_page(z, page);
 	z->state[page] = 0;
-	z->blocks[order]--;
 }
 
 static inline uint32_t first_block(const zone *z, uint32_t order, uint32_t type)
@@ -84,36 +81,51 @@ static inline uint32_t first_block(const zone *z, uint32_t order, uint32_t type)
 
 static void give(zone *z, uint32_t page, uint32_t order, uint32_t type, int tail)
 {
-	z->free_pages += (int64_t)1 << order;
-	while (order < z->max_order) {
-		uint32_t buddy = page ^ (1u << order);
+	/* read once: after a store to a byte C has to read them again */
+	uint32_t *next = z->next, *prev = z->prev;
+	uint8_t *state = z->state, seek = FREE | order, largest = FREE | z->max_order;
+	uint64_t at = page, size = 1ull << order;
 
-		if (z->state[buddy] != (FREE | order))
+	z->free_pages += (int64_t)size;
+	for (; seek < largest; seek++, size += size) {
+		uint64_t buddy = at ^ size, before, after;
+
+		if (state[buddy] != seek)
 			break;
-		unlist_block(z, buddy, order);
-		page &= buddy;
-		order++;
+		before = prev[buddy];
+		after = next[buddy];
+		next[before] = after;
+		prev[after] = before;
+		state[buddy] = 0;
+		at &= buddy;
 	}
-	if (!tail && order + 1 < z->max_order) {
-		/* the parent's buddy is free: the parent is likely to merge soon, so keep it */
-		uint32_t parent = page & ~(1u << order);
-
-		tail = z->state[parent ^ (2u << order)] == (FREE | (order + 1));
-	}
-	list_block(z, page, order, type, tail);
+	/* the parent's buddy is free: the parent is likely to merge soon, so keep it */
+	if (!tail && seek + 1 < largest)
+		tail = state[(at | size) ^ 3 * size] == seek + 1;
+	list_block(z, at, seek & ORDER, type, tail);
 }
 
 static uint32_t take(zone *z, uint32_t order, uint32_t type)
 {
+	uint32_t *next = z->next, *prev = z->prev;
+	uint8_t *state = z->state;
+
 	for (uint32_t large = order; large <= z->max_order; large++) {
-		uint32_t page = first_block(z, large, type);
+		uint64_t page = first_block(z, large, type), head = head_of(z, large, type);
 
 		if (page == NONE)
 			continue;
-		unlist_block(z, page, large);
+		unlist_block(z, page);
 		while (large > order) {
+			uint64_t half;
+
+			/* a smaller list is empty, or it would have been taken from */
 			large--;
-			list_block(z, page + (1u << large), large, type, 0);
+			head -= TYPES;
+			half = page + (1u << large);
+			state[half] = FREE | large;
+			next[half] = prev[half] = head;
+			next[head] = prev[head] = half;
 		}
 		return page;
 	}

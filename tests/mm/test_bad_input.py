@@ -222,3 +222,27 @@ def test_a_zone_that_was_never_initialised_does_not_crash() -> None:
     zone = Zone.__new__(Zone)
     if COMPILED:
         assert zone.nr_free_pages == 0
+
+
+def test_an_operation_like_a_well_formed_one_is_still_checked() -> None:
+    """What was found well formed is remembered, so that its handle, and all that differs by a bit, must be seen anew."""
+    zone = Zone(4096)
+    good = np.array([(1, 0, Migratetype.MOVABLE, PageClass.ANON, 0, 0, 0)], OPERATION)
+    zone.run(good, handles := np.full(2, 2**32 - 1, np.uint32))
+    for field in ("op", "order", "migratetype", "flags", "handle"):
+        for bit in range(8):
+            bad = good.copy()
+            bad[field] ^= 1 << bit
+            if field == "handle" and bit == 0:
+                continue
+            fresh = Zone(4096)
+            try:
+                fresh.run(bad, handles.copy())
+                fine = True
+            except UsageError:
+                fine = False
+            try:
+                zone.run(bad, handles.copy())
+                assert fine, (field, bit)
+            except UsageError:
+                assert not fine, (field, bit)

@@ -42,6 +42,7 @@ __all__ = [
     "Record",
     "TraceReader",
     "first_difference",
+    "scan_actions",
     "to_operations",
 ]
 

@@ -158,20 +158,18 @@ def rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cyth
 
     Rule "pcp miss": 5.15 leaves it at what the per-cpu list gives.
     """
-    pfn: cython.uint = NONE
+    pfn: cython.uint
     if pcp_allowed_order(z, order):
         if z.pcp_used:
             pfn = rmqueue_pcplist(z, order, mt, alloc_flags)
-            if z.rules[RULE_PCP_MISS] == MISS_FAILS:
+            if pfn != NONE or z.rules[RULE_PCP_MISS] == MISS_FAILS:
                 return pfn
         elif alloc_flags & ALLOC_HIGHATOMIC:
             # per-cpu lists are refilled from the ordinary lists, also where they hold nothing: the reserve comes after
             pfn = rmqueue_buddy(z, order, mt, alloc_flags & (ALLOC_CMA | ALLOC_NOFRAGMENT))
-            if z.rules[RULE_PCP_MISS] == MISS_FAILS:
+            if pfn != NONE or z.rules[RULE_PCP_MISS] == MISS_FAILS:
                 return pfn
-    if pfn == NONE:
-        pfn = rmqueue_buddy(z, order, mt, alloc_flags)
-    return pfn
+    return rmqueue_buddy(z, order, mt, alloc_flags)
 
 
 @cython.cfunc

@@ -114,7 +114,8 @@ def contig_result(start_pfn: int, end_pfn: int, rows: Any, base_pfn: int) -> Con
     reclaimed: list[int] = []
     split: list[tuple[int, int]] = []
     isolated: list[int] = []
-    for event, pfn, second, third, fourth, *_ in rows[_TOLD[rows[:, 0].astype(np.intp)]].tolist():
+    told = rows[_TOLD[rows[:, 0].astype(np.intp)]]
+    for event, pfn, second, third, fourth in told[:, :5].tolist():
         if event == k.EV_MIGRATE_FOLIO:
             moved.append((base_pfn + pfn, base_pfn + second, third))
         elif event == k.EV_MIGRATE_AWAY:
