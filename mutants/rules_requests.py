@@ -28,28 +28,28 @@ REQUESTS = (
     ),
     Mutation(
         "mark-cma",
-        "watermark.zone_watermark_ok",
+        "watermark.usable_free",
         "free -= z.nr_free_cma_pages - z.stat_cma_diff",
         "pass",
         "free CMA pages count only for requests that may use them",
     ),
     Mutation(
         "mark-highatomic-rule",
-        "watermark.zone_watermark_ok",
+        "watermark.usable_free",
         "z.nr_reserved_highatomic if z.rules[RULE_HIGHATOMIC_MARK] == MARK_RESERVED else z.nr_free_highatomic",
         "z.nr_free_highatomic if z.rules[RULE_HIGHATOMIC_MARK] == MARK_RESERVED else z.nr_reserved_highatomic",
         "6.1 subtracts the reserved pageblocks, 6.12 what is free in them",
     ),
     Mutation(
         "mark-highatomic",
-        "watermark.zone_watermark_ok",
+        "watermark.usable_free",
         "if not alloc_flags & ALLOC_RESERVES:",
         "if False:",
         "the HIGHATOMIC reserve is subtracted from what an ordinary request sees",
     ),
     Mutation(
         "mark-atomic-sees-reserve",
-        "watermark.zone_watermark_ok",
+        "watermark.usable_free",
         "    if not alloc_flags & ALLOC_RESERVES:\n        free -=",
         "    free -= z.nr_reserved_highatomic if alloc_flags & ALLOC_RESERVES else 0\n"
         "    if not alloc_flags & ALLOC_RESERVES:\n        free -=",
@@ -364,8 +364,10 @@ REQUESTS = (
     Mutation(
         "pcp-then-buddy",
         "gfp.rmqueue",
-        "    if pfn == NONE:\n        pfn = rmqueue_buddy(z, order, mt, alloc_flags)",
-        "    else:\n        pfn = rmqueue_buddy(z, order, mt, alloc_flags)",
+        "            pfn = rmqueue_pcplist(z, order, mt, alloc_flags)\n"
+        "            if pfn != NONE or z.rules[RULE_PCP_MISS] == MISS_FAILS:\n"
+        "                return pfn",
+        "            return rmqueue_pcplist(z, order, mt, alloc_flags)",
         "when the per-cpu lists cannot be refilled the buddy lists are asked",
     ),
     Mutation(
