@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..consumers import Step, Trial
+from ..doctor.sizes import size_name
 from ..lab.trial import Tried
 
 __all__ = ["show", "to_json"]
@@ -59,29 +60,55 @@ def _steps(trial: Trial, page_size: int) -> Table:
     table.add_column("range")
     table.add_column("answer")
     table.add_column("why", overflow="fold")
-    for number, step in _ends(trial.steps):
-        if step is None:
-            table.add_row("…", f"{number:,} more", "", "", "")
+    for row in _ends(_alike(trial.steps)):
+        if isinstance(row, int):
+            table.add_row("…", f"{row:,} more", "", "", "")
             continue
-        end = step.start_pfn + step.nr_pages
-        why = "; ".join(filter(None, (step.rule, step.note)))
+        number, first, last, count = row
+        where = f"[{first.start_pfn:#x}, {last.start_pfn + last.nr_pages:#x}) {size_name(first.nr_pages, page_size)}"
         table.add_row(
-            str(number),
-            step.function,
-            f"[{step.start_pfn:#x}, {end:#x}) {step.nr_pages * page_size / (1 << 20):,.4g} MiB",
-            _outcome(step),
-            why,
+            str(number) if count == 1 else f"{number}–{number + count - 1}",
+            first.function,
+            where if count == 1 else f"{where} each, {count:,} ranges",
+            _outcome(first) if count == 1 else f"{_outcome(first)} and so on",
+            "; ".join(filter(None, (first.rule, first.note))),
         )
     return table
 
 
-def _ends(steps: tuple[Step, ...]) -> Iterator[tuple[int, Step | None]]:
-    """Number and step; of a long list the middle as (how many, None)."""
-    for i, step in enumerate(steps, 1):
-        if len(steps) <= 2 * _SHOWN or i <= _SHOWN or i > len(steps) - _SHOWN:
-            yield i, step
-        elif i == _SHOWN + 1:
-            yield len(steps) - 2 * _SHOWN, None
+#: Number of the first step, the first and the last of those alike, how many.
+_Row = tuple[int, Step, Step, int]
+
+
+def _alike(steps: tuple[Step, ...]) -> list[_Row]:
+    """Steps, those in a row that ended in the same way without moving anything as one."""
+    rows: list[_Row] = []
+    for number, step in enumerate(steps, 1):
+        if rows:
+            begin, first, last, count = rows[-1]
+            same = (step.function, step.errno, step.rule, step.note, step.nr_pages) == (
+                first.function,
+                first.errno,
+                first.rule,
+                first.note,
+                first.nr_pages,
+            )
+            refused = step.rule and not (step.moved or step.dropped or first.moved or first.dropped)
+            if same and refused and step.start_pfn == last.start_pfn + last.nr_pages:
+                rows[-1] = (begin, first, step, count + 1)
+                continue
+        rows.append((number, step, step, 1))
+    return rows
+
+
+def _ends(rows: list[_Row]) -> Iterator[_Row | int]:
+    """The rows; of a long list the middle as how many steps it has."""
+    if len(rows) <= 2 * _SHOWN:
+        yield from rows
+        return
+    yield from rows[:_SHOWN]
+    yield sum(count for _, _, _, count in rows[_SHOWN:-_SHOWN])
+    yield from rows[-_SHOWN:]
 
 
 def _releases(tried: Tried) -> Table:
