@@ -457,10 +457,9 @@ MIGRATION = (
     ),
     Mutation(
         "migrate-thp-pages-last-first",
-        "migrate.migrate_pages",
-        "        pfn = z.batch[i] + z.batch[COMPACT_CLUSTER_MAX + i]\n",
-        "        pfn = z.batch[i] + 1\n"
-        "        z.batch[COMPACT_CLUSTER_MAX + i] -= z.batch[COMPACT_CLUSTER_MAX + i] > 1\n",
+        "migrate.migrate_split",
+        "pfn = head + size - i",
+        "pfn = head + (i if i < size else 0)",
         "and its pages move, last first",
     ),
     Mutation(
