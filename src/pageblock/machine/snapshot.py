@@ -3,9 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -35,11 +33,11 @@ from .procfs import (
 )
 from .runs import PageRuns, clip, concat
 from .source import Source
-from .sources import is_core, is_snapshot_file, open_source, source_remark
+from .sources import source_remark
 from .words import WordReader, read_pieces
 from .zerowords import ram_pages
 
-__all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo", "read_machine"]
+__all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo"]
 
 T = TypeVar("T")
 
@@ -146,25 +144,6 @@ class Snapshot:
     reserved: Ranges = ()
     owners: Owners | None = None
     lists: FreeLists | None = None
-
-
-def read_machine(path: Path | None, *, progress: Callable[[int, int], None] | None = None) -> Snapshot:
-    """Read live /proc (None), a folder of recorded files, each plain or as NAME.zst, or a file of ``pageblock capture``.
-
-    ``progress(done, total)`` is called with pages while kpageflags is read. Whatever is missing is
-    survived, listed and remarked on. Raises InputError for a path that is no such folder and for a
-    file that is there but cut off, corrupt, malformed or contradicts another.
-    """
-    if path is not None and is_core(path):
-        from .drgn_source import read_core
-
-        return read_core(path, progress=progress)
-    if path is not None and is_snapshot_file(path):
-        from .snapshot_file import read_snapshot
-
-        return read_snapshot(path).snapshot
-    with closing(open_source(path)) as source:
-        return Reader(source).read(progress)
 
 
 class Reader:
