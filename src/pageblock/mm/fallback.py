@@ -53,6 +53,7 @@ if not cython.compiled:
         block_is_whole,
         change_pageblock_range,
         expand,
+        held_back,
         move_freepages_block,
     )
     from .watermark import boost_watermark
@@ -264,6 +265,8 @@ def try_to_claim_block(
     movable: cython.uint
     nr_free: cython.uint
     alike: cython.uint = 0
+    size: cython.longlong
+    asked: cython.longlong
     if old_mt == HIGHATOMIC:
         return NONE
     if current >= z.pageblock_order:
@@ -271,6 +274,11 @@ def try_to_claim_block(
         change_pageblock_range(z, pfn, current, start_mt)
         expand(z, pfn, order, current, start_mt)
         z.taken_type = start_mt
+        if z.stat_threshold:
+            # counted off whole, and what is left counted on again: each may reach the threshold. The caller counts once
+            size = cython.cast(cython.longlong, 1) << current
+            asked = cython.cast(cython.longlong, 1) << order
+            z.stat_free_diff = held_back(z, held_back(z, z.stat_free_diff - size) + size - asked) + asked
         return pfn
     boost_watermark(z)
     if not block_is_whole(z, pfn):

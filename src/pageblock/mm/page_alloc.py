@@ -388,10 +388,24 @@ def block_is_whole(z: ZoneState, pfn: cython.uint) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def _move_freepages_block(z: ZoneState, pfn: cython.uint, old_mt: cython.uint, new_mt: cython.uint) -> cython.uint:
-    """Move a pageblock's free pages to another type's lists, recount them, retype it; pages moved (6.12)."""
+    """Move a pageblock's free pages to another type's lists, recount them, retype it; pages moved (6.12).
+
+    The kernel recounts block by block, which shows where counters lag.
+    """
     moved: cython.uint = move_freepages_block(z, pfn, new_mt)
-    account_freepages(z, -cython.cast(cython.longlong, moved), old_mt)
-    account_freepages(z, moved, new_mt)
+    at: cython.uint = max(pageblock_start(z, pfn), z.zone_start)
+    end: cython.uint = pageblock_end(z, pfn)
+    size: cython.longlong = moved
+    if not z.stat_threshold or moved == 0:
+        account_freepages(z, -size, old_mt)
+        account_freepages(z, size, new_mt)
+        at = end
+    while at < end:
+        size = 1 << (z.state[at] & ORDER_MASK)
+        if z.state[at] & BUDDY:
+            account_freepages(z, -size, old_mt)
+            account_freepages(z, size, new_mt)
+        at += cython.cast(cython.uint, size)
     set_pageblock_migratetype(z, pfn, new_mt)
     return moved
 
