@@ -250,8 +250,9 @@ class CmaBoot:
     def _place(self, base: int, size: int, align: int, limit: int, node: int | None) -> int | None:
         """Where an area without a fixed base goes (cma_alloc_mem; before 6.15 part of its caller).
 
-        5.15 and 6.1 look in high memory first; later kernels above 4 GiB first. The test for enough memory above 4 GiB
-        is against the end of memory, since 6.15 against the limit.
+        5.15 and 6.1 look in high memory first, later kernels above 4 GiB first. The first two forget what they found
+        there if memory reaches above 4 GiB, too: it stays reserved, and the area goes below. The test for enough memory
+        above 4 GiB is against the end of memory, since 6.15 against the limit.
         """
         kernel = kernel_version(self.release)
         block = self.memblock
@@ -263,7 +264,7 @@ class CmaBoot:
             found = block.alloc_range(size, align, high, limit, node, block.bottom_up)
             limit = high
         reaches = limit if kernel >= (6, 15) else block.end_of_dram
-        if found is None and not block.bottom_up and reaches >= _4G + size:
+        if not block.bottom_up and reaches >= _4G + size:
             found = block.alloc_range(size, align, _4G, limit, node, True)
         if found is None and over_high and high is not None and not high_first:
             found = block.alloc_range(size, align, high, limit, node, block.bottom_up)
