@@ -161,3 +161,11 @@ def test_random_areas_are_aligned_inside_and_apart(seed: int) -> None:
         assert not (first | count) % start.min_alignment
         assert not any(low < first + count and first < high for low, high in before)
         assert first + count <= max(end for _, end, _ in memory)
+
+
+@pytest.mark.parametrize("order_per_bit", [-1, 27])
+def test_an_order_that_no_bit_stands_for_is_refused(order_per_bit: int) -> None:
+    with pytest.raises(UsageError, match=f"order_per_bit is {order_per_bit}"):
+        boot().declare_contiguous(0, 64 * MIB, order_per_bit=order_per_bit)
+    with pytest.raises(UsageError, match=f"order_per_bit is {order_per_bit}"):
+        boot().init_reserved_mem(64 * MIB, 64 * MIB, order_per_bit)

@@ -163,6 +163,7 @@ class CmaBoot:
             BootRefused: -ENOSPC without a free slot; -EINVAL for no size, memory that is not reserved, a base or size that is
                 not aligned, or (5.15, 6.1 as released) more pages a bit than the alignment has. The kernel says nothing.
         """
+        _need_order_per_bit(order_per_bit)
         function = "cma_init_reserved_mem"
         kernel = kernel_version(self.release)
         if kernel < (6, 15):
@@ -210,6 +211,7 @@ class CmaBoot:
                 size that is no whole number of bits, a fixed range over the end of low memory, or one past the
                 limit; -EBUSY: a fixed range is taken; -ENOMEM: no room.
         """
+        _need_order_per_bit(order_per_bit)
         function = "cma_declare_contiguous_nid"
         self._need_slot(function)
         if not size:
@@ -333,6 +335,12 @@ class CmaBoot:
             if not left:
                 break
         return self._new_area(function, name, ranges, order_per_bit, node)
+
+
+def _need_order_per_bit(order_per_bit: int) -> None:
+    """An order that the kernel can shift by; UsageError."""
+    if not 0 <= order_per_bit <= 26:
+        raise UsageError(f"order_per_bit is {order_per_bit}: choose 0 to 26")
 
 
 def activate(memory: Zone | Memory, area: Reserved) -> CmaArea | None:
