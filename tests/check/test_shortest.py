@@ -25,6 +25,16 @@ CONSEQUENCES = {
     "seed+fc": [("drift", 1), ("bug", 2)],
     "seed+fd": [("busy", 2)],
     "seed+ff": [("drift", 1)],
+    "5.15": [("mixed", 1), ("busy", 2)],
+    "seed-as-posted": [
+        ("drift", 1),
+        ("list", 1),
+        ("count", 1),
+        ("mixed", 1),
+        ("isolated", 1),
+        ("bug", 2),
+        ("busy", 2),
+    ],
 }
 
 

@@ -107,9 +107,16 @@ def test_high_memory_first_until_6_1() -> None:
     for release in ("5.15", "6.1", "6.12", "6.19"):
         area = boot(release, highmem=1 * GIB).declare_contiguous(0, 64 * MIB)
         assert area.ranges[0][0] == (2 * GIB - 64 * MIB) // 4096
-    for release, base in (("6.1", 5 * GIB - 64 * MIB), ("6.12", 4 * GIB)):
-        area = boot(release, memory=5 * GIB, highmem=1 * GIB).declare_contiguous(0, 64 * MIB)
-        assert area.ranges[0][0] == base // 4096
+
+
+def test_until_6_1_what_was_found_in_high_memory_is_forgotten() -> None:
+    """Memory above 4 GiB is asked for behind it, with low memory's end as the limit: cma_declare_contiguous_nid."""
+    for release in ("5.15", "6.1", "6.12", "6.19"):
+        start = boot(release, memory=5 * GIB, highmem=1 * GIB)
+        area = start.declare_contiguous(0, 64 * MIB)
+        low = release in ("5.15", "6.1")
+        assert area.ranges[0][0] == (1 * GIB - 64 * MIB if low else 4 * GIB) // 4096
+        assert start.memblock.is_reserved(5 * GIB - 64 * MIB, 64 * MIB) is low
 
 
 def test_a_node_is_kept_to() -> None:
@@ -154,3 +161,11 @@ def test_random_areas_are_aligned_inside_and_apart(seed: int) -> None:
         assert not (first | count) % start.min_alignment
         assert not any(low < first + count and first < high for low, high in before)
         assert first + count <= max(end for _, end, _ in memory)
+
+
+@pytest.mark.parametrize("order_per_bit", [-1, 27])
+def test_an_order_that_no_bit_stands_for_is_refused(order_per_bit: int) -> None:
+    with pytest.raises(UsageError, match=f"order_per_bit is {order_per_bit}"):
+        boot().declare_contiguous(0, 64 * MIB, order_per_bit=order_per_bit)
+    with pytest.raises(UsageError, match=f"order_per_bit is {order_per_bit}"):
+        boot().init_reserved_mem(64 * MIB, 64 * MIB, order_per_bit)

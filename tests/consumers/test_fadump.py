@@ -43,6 +43,9 @@ def test_how_much_boot_memory() -> None:
     assert boot_memory_size(boot(memory=4 * GIB), FadumpRequest()) == MIN_BOOT_MEM["pseries"]
     assert boot_memory_size(boot(memory=4 * GIB), FadumpRequest(platform="powernv")) == 768 * MIB
     assert boot_memory_size(boot(memory=4 * GIB), FadumpRequest(crashkernel=3 * GIB)) == GIB
+    # fadump_reserve_mem= has no bound, and is not looked at beside crashkernel=
+    assert boot_memory_size(boot(memory=4 * GIB), FadumpRequest(reserve_mem=3 * GIB)) == 3 * GIB
+    assert boot_memory_size(boot(memory=4 * GIB), FadumpRequest(crashkernel=GIB, reserve_mem=3 * GIB)) == GIB
 
 
 def test_too_little_boot_memory_turns_fadump_off() -> None:

@@ -50,6 +50,20 @@ def test_sizes() -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
+def test_pages_taken_away_in_one_write_are_freed_last_first_until_6_6(release: str) -> None:
+    """set_max_huge_pages collects them at the head of a list; hugetlb_vmemmap_restore_folios (6.7) turns it round."""
+    of = memory(release, pages=3)
+    pool = HugetlbPool(of, ORDER)
+    pool.set_nr_hugepages(3)
+    removed = [page.pfn for page in pool.free[0]]
+    pool.steps.clear()
+    assert pool.set_nr_hugepages(0) == 0
+    freed = [step.start_pfn for step in pool.steps]
+    assert freed == (removed if release in ("6.12", "6.19") else removed[::-1])
+    check(of)
+
+
+@pytest.mark.parametrize("release", RELEASES)
 def test_a_page_is_one_compound_page_that_stays(release: str) -> None:
     of = memory(release, pages=2)
     pool = HugetlbPool(of, ORDER)

@@ -192,6 +192,16 @@ def test_a_cma_request_takes_cma_pageblocks_and_a_movable_one_does_not() -> None
     zone.check()
 
 
+@pytest.mark.parametrize("release", ["5.15+p1", "seed", "6.1", "6.12", "6.19"])
+@pytest.mark.parametrize(("start", "end"), [(0, 16), (8, 24), (16, 32), (8, 32), (40, 56)])
+def test_a_loaded_area_leaves_no_buddies_apart(release: str, start: int, end: int) -> None:
+    """Four pageblocks to a max order block: what lies inside and outside the area is as large as merging makes it."""
+    zone = Zone(64, release, max_order=5, pageblock_order=3)
+    zone.load_cma(start, end)
+    zone.check()
+    assert zone.nr_free_cma_pages == end - start
+
+
 def cma_beside_movable(release: str) -> Zone:
     """A CMA pageblock whose buddy is a free MOVABLE pageblock, as an area of pageblock alignment has."""
     zone = Zone(2048, release, populate=False)

@@ -163,6 +163,7 @@ class CmaBoot:
             BootRefused: -ENOSPC without a free slot; -EINVAL for no size, memory that is not reserved, a base or size that is
                 not aligned, or (5.15, 6.1 as released) more pages a bit than the alignment has. The kernel says nothing.
         """
+        _need_order_per_bit(order_per_bit)
         function = "cma_init_reserved_mem"
         kernel = kernel_version(self.release)
         if kernel < (6, 15):
@@ -210,6 +211,7 @@ class CmaBoot:
                 size that is no whole number of bits, a fixed range over the end of low memory, or one past the
                 limit; -EBUSY: a fixed range is taken; -ENOMEM: no room.
         """
+        _need_order_per_bit(order_per_bit)
         function = "cma_declare_contiguous_nid"
         self._need_slot(function)
         if not size:
@@ -250,8 +252,9 @@ class CmaBoot:
     def _place(self, base: int, size: int, align: int, limit: int, node: int | None) -> int | None:
         """Where an area without a fixed base goes (cma_alloc_mem; before 6.15 part of its caller).
 
-        5.15 and 6.1 look in high memory first; later kernels above 4 GiB first. The test for enough memory above 4 GiB
-        is against the end of memory, since 6.15 against the limit.
+        5.15 and 6.1 look in high memory first, later kernels above 4 GiB first. The first two forget what they found
+        there if memory reaches above 4 GiB, too: it stays reserved, and the area goes below. The test for enough memory
+        above 4 GiB is against the end of memory, since 6.15 against the limit.
         """
         kernel = kernel_version(self.release)
         block = self.memblock
@@ -263,7 +266,7 @@ class CmaBoot:
             found = block.alloc_range(size, align, high, limit, node, block.bottom_up)
             limit = high
         reaches = limit if kernel >= (6, 15) else block.end_of_dram
-        if found is None and not block.bottom_up and reaches >= _4G + size:
+        if not block.bottom_up and reaches >= _4G + size:
             found = block.alloc_range(size, align, _4G, limit, node, True)
         if found is None and over_high and high is not None and not high_first:
             found = block.alloc_range(size, align, high, limit, node, block.bottom_up)
@@ -332,6 +335,12 @@ class CmaBoot:
             if not left:
                 break
         return self._new_area(function, name, ranges, order_per_bit, node)
+
+
+def _need_order_per_bit(order_per_bit: int) -> None:
+    """An order that the kernel can shift by; UsageError."""
+    if not 0 <= order_per_bit <= 26:
+        raise UsageError(f"order_per_bit is {order_per_bit}: choose 0 to 26")
 
 
 def activate(memory: Zone | Memory, area: Reserved) -> CmaArea | None:

@@ -24,9 +24,10 @@ MAX_BOOT_MEM_RATIO = 4
 class FadumpRequest:
     """What the command line and the firmware say; bytes.
 
-    ``crashkernel``: size of crashkernel= or fadump_reserve_mem=, 0: none. ``nocma``: fadump=nocma. ``cpu_state``, ``hpte``:
-    what the firmware wants for registers and the hash table. ``metadata``: of the platform. ``headers``: of the dump; the
-    rounding to pages hides it. ``bottom``: where memory for it is looked for from on; None: behind the boot memory.
+    ``crashkernel``: size of crashkernel=, 0: none. ``nocma``: fadump=nocma. ``cpu_state``, ``hpte``: what the firmware wants
+    for registers and the hash table. ``metadata``: of the platform. ``headers``: of the dump; the rounding to pages hides
+    it. ``bottom``: where memory for it is looked for from on; None: behind the boot memory. ``reserve_mem``: size of
+    fadump_reserve_mem=, 0: none; crashkernel= goes first.
     """
 
     crashkernel: int = 0
@@ -37,6 +38,7 @@ class FadumpRequest:
     metadata: int = 0
     headers: int = 1024
     bottom: int | None = None
+    reserve_mem: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,16 @@ def _round_up(value: int, unit: int) -> int:
 def boot_memory_size(boot: CmaBoot, request: FadumpRequest) -> int:
     """Memory that a kernel needs to boot, rounded for CMA (fadump_calculate_reserve_size, fadump_reserve_mem).
 
-    crashkernel=, at most a quarter of memory; else 5 % rounded down to 256 MiB, but the platform's least. Until 6.12 it is
-    rounded up to what CMA asks for (rule "fadump alignment"), unless CMA is off; 6.19.9 rounds it to pages only.
+    crashkernel=, at most a quarter of memory; else fadump_reserve_mem=, which nothing bounds; else 5 % rounded down to
+    256 MiB, but the platform's least. Until 6.12 it is rounded up to what CMA asks for (rule "fadump alignment"), unless
+    CMA is off; 6.19.9 rounds it to pages only.
     """
     memory = boot.memblock.size
     least = MIN_BOOT_MEM[request.platform]
     if request.crashkernel:
         size = min(request.crashkernel, memory // MAX_BOOT_MEM_RATIO)
     else:
-        size = max(memory // 20 >> 28 << 28, least)
+        size = request.reserve_mem or max(memory // 20 >> 28 << 28, least)
     size = _round_up(size, boot.geometry.page_size)
     if not request.nocma and kernel_version(boot.release) < (6, 13):
         size = _round_up(size, fadump_alignment_pages(boot.release, boot.geometry) * boot.geometry.page_size)

@@ -164,11 +164,16 @@ class HugetlbPool:
         # a batch is collected at the head of a list and then put at the head of another: the first page ends at the front
         while batch:
             self._enqueue(batch.pop())
+        gone: list[Gigantic] = []
         while self.nr_huge_pages > want:
             at = self._next_with_pages(allowed)
             if at is None:
                 break
-            self._free_gigantic_page(self.free[at].pop(0))
+            gone.append(self.free[at].pop(0))
+        # until 6.6 from the head of a list, the last one first; then (with CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP) the
+        # list is turned round once more
+        for page in gone if self.kernel >= (6, 7) else reversed(gone):
+            self._free_gigantic_page(page)
         return self.nr_huge_pages if node is None else len(self.free.get(node, []))
 
     def _enqueue(self, page: Gigantic) -> None:

@@ -143,8 +143,8 @@ class VirtioMem(MemoryNotifier):
     def request(self, size: int, *, runs: int = 1) -> int:
         """The device asks for a size: what virtio_mem_run_wq does, ``runs`` times at most; errno of the last.
 
-        A run that ends busy is repeated by a timer (50 s, then twice as long each time up to 5 minutes), for ever; here until
-        one changes nothing.
+        A run that ends busy is repeated by a timer (50 s, then twice as long each time up to 5 minutes), for ever, and one that
+        removed a memory block at once (virtio_mem_retry); here until one changes nothing.
         """
         self.requested_size = size
         rc = 0

@@ -136,7 +136,7 @@ class LoadedZone(BareZone):
         """Make CMA pageblocks of ``[start_pfn, end_pfn)`` as if they had been so before; what is in them stays.
 
         The per-cpu lists are drained. Free pages go to the tails of the CMA lists, ascending; one that reaches out of the
-        range is cut into pageblocks.
+        range is cut into the largest blocks that lie inside or outside, as merging would leave them.
 
         Raises:
             RangeError: not a range of whole pageblocks in the zone.
@@ -155,19 +155,22 @@ class LoadedZone(BareZone):
         heads = (np.flatnonzero(self.state_array[first:end] & BUDDY) + first).tolist()
         types[:] = CMA
         pfn: cython.uint
-        piece: cython.uint
         for pfn in heads:
             order: cython.uint = self.state[pfn] & ORDER_MASK
             last: cython.uint = pfn + (1 << order)
             if last <= start:
                 continue
             del_page_from_free_list(self, pfn, order)
-            size = order if start <= pfn and last <= end else self.pageblock_order
-            for piece in range(pfn, last, 1 << size):
-                mt: cython.uint = get_pageblock_migratetype(self, piece)
-                add_to_free_list_tail(self, piece, size, mt)
+            while pfn < last:
+                edge: cython.uint = start if pfn < start else end if pfn < end else last
+                size: cython.uint = order
+                while pfn & ((1 << size) - 1) or pfn + (1 << size) > edge:
+                    size -= 1
+                mt: cython.uint = get_pageblock_migratetype(self, pfn)
+                add_to_free_list_tail(self, pfn, size, mt)
                 if mt == CMA:
                     self.nr_free_cma_pages += 1 << size
+                pfn += 1 << size
 
     def set_watermarks(
         self,

@@ -75,7 +75,7 @@ def command(
     assumptions = [
         blocks.assumption,
         "the machine has a virtio-mem device that owns every whole memory block that is online in one zone, all of it plugged",
-        "one run of the driver's work queue: it would try again after 50 s, for ever",
+        "one run of the driver's work queue: it would run again, at once if it removed a memory block, else after 50 s, for ever",
         "free lists in pfn order, and no page pinned but those that the record tells; nothing else runs meanwhile",
     ]
     question = (
