@@ -423,8 +423,8 @@ MIGRATION = (
     Mutation(
         "migrate-last-first",
         "migrate.migrate_pages",
-        "    for k in range(count):\n        i = count - 1 - k\n        pfn = z.batch[i]\n        if pfn == NONE:",
-        "    for k in range(count):\n        i = k\n        pfn = z.batch[i]\n        if pfn == NONE:",
+        "    for k in range(moved, count):\n        i = count - 1 - k\n        pfn = z.batch[i]\n        if pfn == NONE:",
+        "    for k in range(moved, count):\n        i = k\n        pfn = z.batch[i]\n        if pfn == NONE:",
         "the page found last moves first",
     ),
     Mutation(

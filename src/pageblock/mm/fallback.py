@@ -392,10 +392,19 @@ def _rmqueue_elsewhere(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
+def cma_holds_most(z: ZoneState, taken: cython.uint) -> cython.bint:
+    """Whether more than half of what is free lies in CMA pageblocks, as the counters tell when ``taken`` pages more are gone."""
+    return 2 * (z.nr_free_cma_pages - z.stat_cma_diff) > z.nr_free_pages - z.stat_free_diff - taken
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
 def _rmqueue(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_flags: cython.uint) -> cython.uint:
     """Take a block: balance with CMA, own lists, CMA, other types (__rmqueue). The caller accounts for ``z.taken_type``."""
     pfn: cython.uint
-    if alloc_flags & ALLOC_CMA and 2 * (z.nr_free_cma_pages - z.stat_cma_diff) > z.nr_free_pages - z.stat_free_diff:
+    if alloc_flags & ALLOC_CMA and cma_holds_most(z, 0):
         pfn = _rmqueue_cma_fallback(z, order)
         if pfn != NONE:
             return pfn

@@ -24,6 +24,7 @@ if not cython.compiled:
         EV_MIGRATE_FOLIO,
         EV_MIGRATE_PAGES,
         EV_RECLAIM,
+        ISOLATE,
         LIST_BATCHES_ASCENDING,
         LIST_HEAD_AGAIN,
         LIST_SPLITS_LAST,
@@ -43,8 +44,19 @@ if not cython.compiled:
         WHY_NO_TARGET,
         WHY_SIGNAL,
     )
-    from .zone import ZoneState, compound_head, emit, pageblock_end, refuse
-    from .gfp import alloc_pages, free_pages
+    from .zone import (
+        ZoneState,
+        compound_head,
+        emit,
+        get_pageblock_migratetype,
+        pageblock_end,
+        pageblock_start,
+        refuse,
+    )
+    from .page_alloc import _free_one_page, _rmqueue_smallest, mod_zone_freepage_state
+    from .watermark import watermarks_are_far
+    from .fallback import cma_holds_most
+    from .gfp import alloc_pages, free_pages, prep_new_page
 
 
 @cython.cfunc
@@ -185,6 +197,64 @@ def migrate_folio(z: ZoneState, src: cython.uint) -> cython.bint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def nothing_intervenes(z: ZoneState, count: cython.uint) -> cython.bint:
+    """Whether single pages of ``z.batch`` go from their isolated pageblock to the own lists' next page, and nothing else.
+
+    As ``migrate_folio`` would find for each of them: the zone's own lists are asked and no per-cpu list stands before them,
+    watermarks and the balance with CMA hold for the whole batch, nobody listens.
+    """
+    first: cython.uint = z.batch[0]
+    return (
+        watermarks_are_far(z, count)
+        and not cma_holds_most(z, count)
+        and get_pageblock_migratetype(z, first) == ISOLATE
+        and pageblock_start(z, z.batch[count - 1]) == pageblock_start(z, first)
+        and not (z.pcp_used or z.targets_elsewhere or z.recording or z.batch_clean)
+    )
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def migrate_base_pages(z: ZoneState, count: cython.uint) -> cython.uint:
+    """What ``migrate_folio`` does for the single pages at the end of ``z.batch``, where ``nothing_intervenes``.
+
+    Last found first. The pages left in the batch: all before one that is large, or pinned, or finds no page on the own lists.
+    """
+    # see _free_one_page
+    nxt: cython.p_uint = z.nxt
+    state: cython.p_uchar = z.state
+    flags: cython.p_uchar = z.flags
+    batch: cython.p_uint = z.batch
+    handles: cython.p_uint = z.handles
+    nr_handles: cython.uint = z.nr_handles
+    left: cython.ulonglong = count
+    src: cython.ulonglong
+    owner: cython.ulonglong
+    f: cython.uchar
+    dst: cython.uint
+    while left:
+        src = batch[left - 1]
+        f = flags[src]
+        if f & PG_PINNED or state[src] != ALLOC:
+            break
+        dst = _rmqueue_smallest(z, 0, MOVABLE)
+        if dst == NONE:
+            break
+        owner = nxt[src]
+        prep_new_page(state, flags, nxt, dst, ALLOC, f, cython.cast(cython.uint, owner))
+        if owner < nr_handles:
+            handles[owner] = dst
+        flags[src] = 0
+        _free_one_page(z, cython.cast(cython.uint, src), 0, ISOLATE, False)
+        left -= 1
+    mod_zone_freepage_state(z, cython.cast(cython.longlong, left) - count, MOVABLE)
+    return cython.cast(cython.uint, left)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def split_huge_page(z: ZoneState, head: cython.uint) -> cython.void:
     """Turn a THP into base pages of its own (mm/huge_memory.c, split_huge_page_to_list, as migration uses it)."""
     order: cython.uint = z.state[head] & ORDER_MASK
@@ -245,7 +315,9 @@ def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
                 emit(z, EV_RECLAIM, pfn)
             free_pages(z, pfn)
             z.batch[count - 1 - k] = NONE
-    for k in range(count):
+    if nothing_intervenes(z, count):
+        moved = count - migrate_base_pages(z, count)
+    for k in range(moved, count):
         i = count - 1 - k
         pfn = z.batch[i]
         if pfn == NONE:

@@ -98,12 +98,13 @@ def zone_watermark_fast(
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def watermarks_are_far(z: ZoneState) -> cython.bint:
+def watermarks_are_far(z: ZoneState, taken: cython.uint) -> cython.bint:
     """Whether an order-0 request passes the watermarks without a closer look (zone_watermark_fast, 6.1).
 
-    True only if ``zone_watermark_ok`` is, for the low watermark and, where it is looked at, the high one.
+    True only if ``zone_watermark_ok`` is, for the low watermark and, where it is looked at, the high one, and will be
+    until ``taken`` pages more are gone.
     """
-    return z.nr_free_pages - z.nr_free_cma_pages > z.far_mark
+    return z.nr_free_pages - taken - z.nr_free_cma_pages > z.far_mark
 
 
 @cython.cfunc
