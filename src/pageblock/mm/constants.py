@@ -11,6 +11,10 @@ BUDDY = 0x80
 ALLOC = 0x40
 ONPCP = 0x20
 ORDER_MASK = 0x1F
+# ALLOC, eight times: eight single pages in use
+EIGHT_IN_USE = 0x4040404040404040
+# no frame has such a state
+NO_EIGHT = 0xFFFFFFFFFFFFFFFF
 
 # flags byte of an allocated frame: class in the low bits
 CLASS_MASK = 0x0F

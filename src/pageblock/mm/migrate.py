@@ -115,6 +115,15 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
         while at < block_end and pages < COMPACT_CLUSTER_MAX:
             s = state[head]
             # a tail has state 0, thus order 0
+            if not s & ORDER_MASK:
+                if s & ALLOC and class_can_be_isolated(flags[head]):
+                    batch[found] = cython.cast(cython.uint, head)
+                    found += 1
+                    pages += 1
+                    clean |= flags[head]
+                at += 1
+                head = at
+                continue
             following = head + (cython.cast(cython.uint, 1) << (s & ORDER_MASK))
             if s & ALLOC and class_can_be_isolated(flags[head]):
                 if s & ORDER_MASK > z.max_order and flags[head] & CLASS_MASK == C_HUGETLB:
@@ -124,11 +133,11 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
                 batch[found] = cython.cast(cython.uint, head)
                 found += 1
                 pages += following - at
-                clean |= flags[head] & PG_CLEAN
+                clean |= flags[head]
             at = min(following, block_end)
             head = at
     z.batch_count = found
-    z.batch_clean = clean != 0
+    z.batch_clean = clean & PG_CLEAN != 0
     return cython.cast(cython.uint, at)
 
 

@@ -11,6 +11,7 @@ if not cython.compiled:
         ALLOC,
         BUDDY,
         CMA,
+        EIGHT_IN_USE,
         EV_SPLIT,
         EV_ZONE_LOCKED,
         FREE_AREA_HEADS,
@@ -28,6 +29,7 @@ if not cython.compiled:
     )
     from .zone import (
         ZoneState,
+        eight,
         emit,
         get_pageblock_migratetype,
         list_head,
@@ -348,9 +350,12 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     at: cython.ulonglong = pageblock_start(z, pfn)
     end: cython.ulonglong = pageblock_end(z, pfn)
     lists: cython.ulonglong = list_head(z, 0, mt)
-    head: cython.ulonglong
-    moved: cython.uint = 0
-    size: cython.uint
+    stop: cython.ulonglong
+    moved: cython.ulonglong = 0
+    # free blocks of one size come in a row: size and list of the last one
+    last: cython.uint = BUDDY
+    size: cython.ulonglong = 1
+    head: cython.ulonglong = lists
     s: cython.uint
     if not zone_spans(z, cython.cast(cython.uint, at)):
         at = pfn
@@ -359,21 +364,25 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     if state[at] == 0 and covered_by_free_block(z, cython.cast(cython.uint, at)):
         return 0
     while at < end:
-        s = state[at]
-        # most are single pages in use
-        if s == ALLOC:
-            at += 1
-            continue
-        # a tail has state 0, thus order 0
-        size = cython.cast(cython.uint, 1) << (s & ORDER_MASK)
-        if s & BUDDY:
+        stop = min(at + 8, end)
+        if stop == at + 8 and eight(state, at) == EIGHT_IN_USE:
+            at = stop
+        while at < stop:
+            s = state[at]
+            if not s & BUDDY:
+                # a tail has state 0, thus order 0
+                at += cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)
+                continue
+            if s != last:
+                last = s
+                size = cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)
+                head = lists + (s & ORDER_MASK) * FREE_AREA_HEADS
             # move_to_free_list
-            head = lists + (s & ORDER_MASK) * FREE_AREA_HEADS
             unlink(nxt, prv, at)
             link_between(nxt, prv, at, prv[head], head)
             moved += size
-        at += size
-    return moved
+            at += size
+    return cython.cast(cython.uint, moved)
 
 
 @cython.cfunc

@@ -32,6 +32,7 @@ if not cython.compiled:
         MEMORY_OFFLINE,
         MOVE_SPLITS,
         NONE,
+        NO_EIGHT,
         ONPCP,
         ORDER_MASK,
         PG_COMPOUND,
@@ -63,6 +64,7 @@ if not cython.compiled:
     from .zone import (
         ZoneState,
         compound_head,
+        eight,
         emit,
         first_valid_page,
         get_pageblock_migratetype,
@@ -123,6 +125,10 @@ def has_unmovable_pages(
     # bit set of the classes that pass for every request and release; a compound page counts 32 higher
     passing: cython.ulonglong = 1 << C_ANON | 1 << C_FILE | 1 << C_THP | 1 << C_HUGETLB
     at: cython.ulonglong = start
+    stop: cython.ulonglong
+    # states and flags of eight frames that pass: eight others like them do, too
+    passed: cython.ulonglong = NO_EIGHT
+    passed_flags: cython.ulonglong = 0
     s: cython.uint
     head: cython.uint
     why: cython.uint
@@ -144,14 +150,25 @@ def has_unmovable_pages(
                 return start
             at = head + (cython.cast(cython.ulonglong, 1) << (state[head] & ORDER_MASK))
     while at < end:
-        s = state[at]
-        if s & ALLOC and not passing >> (flags[at] & (CLASS_MASK | PG_COMPOUND)) & 1:
-            why = why_unmovable(z, cython.cast(cython.uint, at), isolation_flags)
-            if why:
-                z.refused_why = why
-                return cython.cast(cython.uint, at)
-        # a tail has state 0, thus order 0
-        at += cython.cast(cython.uint, 1) << (s & ORDER_MASK)
+        stop = min(at + 8, cython.cast(cython.ulonglong, end))
+        if stop == at + 8:
+            if eight(state, at) == passed and eight(flags, at) == passed_flags:
+                at = stop
+                continue
+            passed = eight(state, at)
+            passed_flags = eight(flags, at)
+        while at < stop:
+            s = state[at]
+            if s & ALLOC and not passing >> (flags[at] & (CLASS_MASK | PG_COMPOUND)) & 1:
+                why = why_unmovable(z, cython.cast(cython.uint, at), isolation_flags)
+                if why:
+                    z.refused_why = why
+                    return cython.cast(cython.uint, at)
+            # a tail has state 0, thus order 0
+            at += cython.cast(cython.uint, 1) << (s & ORDER_MASK)
+        if at > stop:
+            # one of them is larger: rather a step of its size
+            passed = NO_EIGHT
     return NONE
 
 

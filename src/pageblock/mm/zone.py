@@ -68,6 +68,17 @@ def ptr64s(a: Any) -> cython.p_longlong:
     return a.data
 
 
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def eight(of: cython.p_uchar, pfn: cython.ulonglong) -> cython.ulonglong:
+    """The bytes of eight frames from ``pfn`` on as one word; the array must hold them all."""
+    if cython.compiled:
+        return cython.cast(cython.p_ulonglong, of + pfn)[0]  # type: ignore[operator]
+    return int.from_bytes(of[pfn : pfn + 8], "little")
+
+
 @cython.cclass
 class ZoneState:
     """Everything the rules read and write. Relative pfns throughout; ``model.Zone`` adds the base."""
