@@ -99,7 +99,7 @@ BUDDY = (
     ),
     Mutation(
         "buddy-exact-order",
-        "page_alloc._free_one_page",
+        "page_alloc.free_in",
         "if state[buddy] != free:",
         "if not state[buddy] & BUDDY:",
         "a buddy heads a free block of exactly this order",
@@ -184,21 +184,21 @@ BUDDY = (
     ),
     Mutation(
         "free-isolated-uncounted",
-        "page_alloc._free_one_page",
+        "page_alloc.free_in",
         "if mt != ISOLATE:",
         "if True:",
         "freeing to ISOLATE counts nothing",
     ),
     Mutation(
         "merge-type-from-pageblock-order",
-        "page_alloc._free_one_page",
+        "page_alloc.free_in",
         "while free < z.merge_by_type or",
         "while free <= z.merge_by_type and free < (BUDDY | z.max_order) or",
         "types are compared from pageblock order on",
     ),
     Mutation(
         "merge-type-below-pageblock-order",
-        "page_alloc._free_one_page",
+        "page_alloc.free_in",
         "while free < z.merge_by_type or",
         "while free + 1 < z.merge_by_type or",
         "below pageblock order types are not compared",
@@ -220,21 +220,21 @@ BUDDY = (
     ),
     Mutation(
         "likely-to-tail",
-        "page_alloc._free_one_page",
+        "page_alloc.free_in",
         "if to_tail or buddy_merge_likely(z, state, first, size, free & ORDER_MASK):",
         "if to_tail:",
         "a block likely to merge soon goes to the tail",
     ),
     Mutation(
         "asked-to-tail",
-        "page_alloc._free_one_page",
+        "page_alloc.free_in",
         "if to_tail or buddy_merge_likely(",
         "if buddy_merge_likely(",
         "FPI_TO_TAIL: boot and un-isolation free to the tail",
     ),
     Mutation(
         "merged-list-type",
-        "page_alloc._free_one_page",
+        "page_alloc.free_in",
         "head = list_head(z, free & ORDER_MASK, mt)",
         "head = list_head(z, free & ORDER_MASK, get_pageblock_migratetype(z, cython.cast(cython.uint, first)))",
         "a merged block is listed under the type of the block that was freed",
@@ -297,15 +297,15 @@ BUDDY = (
     ),
     Mutation(
         "expand-keeps-lower",
-        "page_alloc._rmqueue_smallest",
-        "expand(z, pfn, order, current, mt)",
+        "page_alloc.take_in",
+        "expand_in(nxt, prv, state, pfn, order, current, head)",
         "while current > order:\n            current -= 1\n            "
         "add_to_free_list(z, pfn, current, mt)\n            pfn += 1 << current",
         "the lower half is kept, the upper one is freed",
     ),
     Mutation(
         "smallest-first",
-        "page_alloc._rmqueue_smallest",
+        "page_alloc.take_in",
         "    while nxt[head] == cython.cast(cython.uint, head):\n        head += FREE_AREA_HEADS\n",
         "    head += (z.max_order - order) * FREE_AREA_HEADS\n"
         "    while head > first and nxt[head] == cython.cast(cython.uint, head):\n"
@@ -316,7 +316,7 @@ BUDDY = (
     ),
     Mutation(
         "smallest-bound",
-        "page_alloc._rmqueue_smallest",
+        "page_alloc.take_in",
         "    if pfn == NONE:\n",
         "    if pfn == NONE or head == list_head(z, z.max_order, mt):\n",
         "blocks of max order are taken, too",

@@ -60,6 +60,21 @@ def test_pageblocks_above_max_order_are_the_old_rules_own() -> None:
     run_and_check(Zone(8192, "5.15", 0, 8, 10), 3, 5_000, 500)
 
 
+@pytest.mark.parametrize("release", [*RELEASES, "6.12", "6.19"])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_pages_move_alike_whether_somebody_listens_or_not(release: str, geometry: tuple[int, int, int, int]) -> None:
+    # batches of which nobody is told take a loop of their own
+    nr_pages, start, max_order, block_order = geometry
+    alone, heard = (Zone(nr_pages, release, start, max_order, block_order) for _ in range(2))
+    heard.observe(lambda event: None)
+    for seed in range(3):
+        ops = operations(seed, 600, alone, contig_share=0.05)
+        results = [zone.run(ops).tolist() for zone in (alone, heard)]
+        assert results[0] == results[1], f"replay: seed={seed}"
+        alone.check()
+        assert alone == heard, f"replay: seed={seed}"
+
+
 def isolate_while_others_allocate(release: str) -> Zone:
     """Isolate random pageblocks, run a few operations, give them back; check after each."""
     zone = Zone(16384, release)

@@ -53,7 +53,7 @@ if not cython.compiled:
         pageblock_start,
         refuse,
     )
-    from .page_alloc import _free_one_page, _rmqueue_smallest, mod_zone_freepage_state
+    from .page_alloc import free_in, mod_zone_freepage_state, take_in
     from .watermark import watermarks_are_far
     from .fallback import cma_holds_most
     from .gfp import alloc_pages, free_pages, prep_new_page
@@ -103,8 +103,9 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
     # the page at ``at`` begins here: before it only if it is the first
     head: cython.ulonglong = start
     pages: cython.ulonglong = 0
-    found: cython.uint = 0
+    found: cython.ulonglong = 0
     clean: cython.uint = 0
+    f: cython.uint
     s: cython.uint
     if state[start] == 0:
         s = compound_head(z, start)
@@ -116,11 +117,12 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
             s = state[head]
             # a tail has state 0, thus order 0
             if not s & ORDER_MASK:
-                if s & ALLOC and class_can_be_isolated(flags[head]):
+                f = flags[head]
+                if s & ALLOC and class_can_be_isolated(f):
                     batch[found] = cython.cast(cython.uint, head)
                     found += 1
                     pages += 1
-                    clean |= flags[head]
+                    clean |= f
                 at += 1
                 head = at
                 continue
@@ -136,7 +138,7 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
                 clean |= flags[head]
             at = min(following, block_end)
             head = at
-    z.batch_count = found
+    z.batch_count = cython.cast(cython.uint, found)
     z.batch_clean = clean & PG_CLEAN != 0
     return cython.cast(cython.uint, at)
 
@@ -230,8 +232,9 @@ def migrate_base_pages(z: ZoneState, count: cython.uint) -> cython.uint:
 
     Last found first. The pages left in the batch: all before one that is large, or pinned, or finds no page on the own lists.
     """
-    # see _free_one_page
+    # see free_in
     nxt: cython.p_uint = z.nxt
+    prv: cython.p_uint = z.prv
     state: cython.p_uchar = z.state
     flags: cython.p_uchar = z.flags
     batch: cython.p_uint = z.batch
@@ -247,15 +250,16 @@ def migrate_base_pages(z: ZoneState, count: cython.uint) -> cython.uint:
         f = flags[src]
         if f & PG_PINNED or state[src] != ALLOC:
             break
-        dst = _rmqueue_smallest(z, 0, MOVABLE)
+        dst = take_in(z, nxt, prv, state, 0, MOVABLE)
         if dst == NONE:
             break
         owner = nxt[src]
         prep_new_page(state, flags, nxt, dst, ALLOC, f, cython.cast(cython.uint, owner))
         if owner < nr_handles:
             handles[owner] = dst
+        state[src] = 0
         flags[src] = 0
-        _free_one_page(z, cython.cast(cython.uint, src), 0, ISOLATE, False)
+        free_in(z, nxt, prv, state, src, 0, ISOLATE, False)
         left -= 1
     mod_zone_freepage_state(z, cython.cast(cython.longlong, left) - count, MOVABLE)
     return cython.cast(cython.uint, left)

@@ -183,18 +183,20 @@ def pageblocks_merge(z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cyt
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def _free_one_page(
-    z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint, to_tail: cython.bint
+def free_in(
+    z: ZoneState,
+    nxt: cython.p_uint,
+    prv: cython.p_uint,
+    state: cython.p_uchar,
+    pfn: cython.ulonglong,
+    order: cython.uint,
+    mt: cython.uint,
+    to_tail: cython.bint,
 ) -> cython.void:
-    """Free a block: count it under the caller's type, merge it upwards, list it (__free_one_page, 6.1).
+    """``_free_one_page`` in the zone's arrays, which the caller has at hand.
 
-    The type is that of the block's first pageblock even if the block spans several: the root of the
-    accounting error that the seed is about.
+    64 bits wide, and read once: C extends no index and reads nothing from the zone again after a store to a frame.
     """
-    # 64 bits wide, and read once: C extends no index and reads nothing from the zone again after a store to a frame
-    nxt: cython.p_uint = z.nxt
-    prv: cython.p_uint = z.prv
-    state: cython.p_uchar = z.state
     first: cython.ulonglong = pfn
     size: cython.ulonglong = cython.cast(cython.ulonglong, 1) << order
     # state of the buddy that it merges with
@@ -219,6 +221,21 @@ def _free_one_page(
         link_between(nxt, prv, first, prv[head], head)
     else:
         link_between(nxt, prv, first, head, nxt[head])
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _free_one_page(
+    z: ZoneState, pfn: cython.uint, order: cython.uint, mt: cython.uint, to_tail: cython.bint
+) -> cython.void:
+    """Free a block: count it under the caller's type, merge it upwards, list it (__free_one_page, 6.1).
+
+    The type is that of the block's first pageblock even if the block spans several: the root of the
+    accounting error that the seed is about.
+    """
+    free_in(z, z.nxt, z.prv, z.state, pfn, order, mt, to_tail)
 
 
 @cython.cfunc
@@ -282,16 +299,16 @@ def split_free_page(z: ZoneState, pfn: cython.uint, order: cython.uint, offset: 
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def expand(z: ZoneState, pfn: cython.ulonglong, low: cython.uint, high: cython.uint, mt: cython.uint) -> cython.void:
-    """Halve a block from order high to low; each upper half goes to its list, which is empty.
-
-    Empty because the block was taken from the smallest order that has one.
-    """
-    # see _free_one_page
-    nxt: cython.p_uint = z.nxt
-    prv: cython.p_uint = z.prv
-    state: cython.p_uchar = z.state
-    head: cython.ulonglong = list_head(z, high, mt)
+def expand_in(
+    nxt: cython.p_uint,
+    prv: cython.p_uint,
+    state: cython.p_uchar,
+    pfn: cython.ulonglong,
+    low: cython.uint,
+    high: cython.uint,
+    head: cython.ulonglong,
+) -> cython.void:
+    """``expand`` in the zone's arrays, which the caller has at hand; ``head``: list of the order high."""
     free: cython.uchar = BUDDY | high
     size: cython.ulonglong = cython.cast(cython.ulonglong, 1) << high
     least: cython.ulonglong = cython.cast(cython.ulonglong, 1) << low
@@ -309,9 +326,27 @@ def expand(z: ZoneState, pfn: cython.ulonglong, low: cython.uint, high: cython.u
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def _rmqueue_smallest(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
-    """Take the first block of the smallest order that has one, and split it (__rmqueue_smallest)."""
-    nxt: cython.p_uint = z.nxt
+def expand(z: ZoneState, pfn: cython.uint, low: cython.uint, high: cython.uint, mt: cython.uint) -> cython.void:
+    """Halve a block from order high to low; each upper half goes to its list, which is empty.
+
+    Empty because the block was taken from the smallest order that has one.
+    """
+    expand_in(z.nxt, z.prv, z.state, pfn, low, high, list_head(z, high, mt))
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def take_in(
+    z: ZoneState,
+    nxt: cython.p_uint,
+    prv: cython.p_uint,
+    state: cython.p_uchar,
+    order: cython.uint,
+    mt: cython.uint,
+) -> cython.uint:
+    """``_rmqueue_smallest`` in the zone's arrays, which the caller has at hand; unnoted."""
     first: cython.ulonglong = list_head(z, order, mt)
     head: cython.ulonglong = first
     pfn: cython.uint
@@ -324,9 +359,23 @@ def _rmqueue_smallest(z: ZoneState, order: cython.uint, mt: cython.uint) -> cyth
         # the lists above max order
         return NONE
     current = order + (head - first) // FREE_AREA_HEADS
-    del_page_from_free_list(z, pfn, current)
+    # del_page_from_free_list
+    unlink(nxt, prv, pfn)
+    state[pfn] = 0
     if current > order:
-        expand(z, pfn, order, current, mt)
+        expand_in(nxt, prv, state, pfn, order, current, head)
+    return pfn
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _rmqueue_smallest(z: ZoneState, order: cython.uint, mt: cython.uint) -> cython.uint:
+    """Take the first block of the smallest order that has one, and split it (__rmqueue_smallest)."""
+    pfn: cython.uint = take_in(z, z.nxt, z.prv, z.state, order, mt)
+    if pfn == NONE:
+        return NONE
     z.taken_type = mt
     if z.recording:
         emit(z, EV_ZONE_LOCKED, pfn, order, mt)
@@ -343,7 +392,7 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     the second half of a larger free block has no head, so nothing moves. No merging, no accounting.
     A pageblock whose end lies outside the zone is left alone.
     """
-    # see _free_one_page
+    # see free_in
     nxt: cython.p_uint = z.nxt
     prv: cython.p_uint = z.prv
     state: cython.p_uchar = z.state
@@ -369,6 +418,10 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
             at = stop
         while at < stop:
             s = state[at]
+            # most are single pages in use
+            if s == ALLOC:
+                at += 1
+                continue
             if not s & BUDDY:
                 # a tail has state 0, thus order 0
                 at += cython.cast(cython.ulonglong, 1) << (s & ORDER_MASK)

@@ -75,7 +75,7 @@ def ptr64s(a: Any) -> cython.p_longlong:
 def eight(of: cython.p_uchar, pfn: cython.ulonglong) -> cython.ulonglong:
     """The bytes of eight frames from ``pfn`` on as one word; the array must hold them all."""
     if cython.compiled:
-        return cython.cast(cython.p_ulonglong, of + pfn)[0]  # type: ignore[operator]
+        return cython.cast(cython.p_ulonglong, of + pfn)[0]
     return int.from_bytes(of[pfn : pfn + 8], "little")
 
 
