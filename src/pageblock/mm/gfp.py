@@ -222,25 +222,6 @@ def _alloc_pages_slowpath(z: ZoneState, order: cython.uint, mt: cython.uint, req
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def prep_new_page(
-    state: cython.p_uchar,
-    page_flags: cython.p_uchar,
-    owners: cython.p_uint,
-    pfn: cython.ulonglong,
-    used: cython.uchar,
-    flags: cython.uchar,
-    owner: cython.uint,
-) -> cython.void:
-    """Note a block as in use, in arrays that the caller has at hand (prep_new_page); ``used``: ALLOC and its order."""
-    state[pfn] = used
-    page_flags[pfn] = flags
-    owners[pfn] = owner
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
 def alloc_pages(
     z: ZoneState, order: cython.uint, mt: cython.uint, flags: cython.uint, owner: cython.uint, request: cython.uint
 ) -> cython.uint:
@@ -259,7 +240,9 @@ def alloc_pages(
         pfn = _alloc_pages_slowpath(z, order, mt, request)
         if pfn == NONE:
             return NONE
-    prep_new_page(z.state, z.flags, z.nxt, pfn, ALLOC | order, flags, owner)
+    z.state[pfn] = ALLOC | order
+    z.flags[pfn] = flags
+    z.nxt[pfn] = owner
     if z.recording:
         emit(z, EV_ALLOC, pfn, order, mt)
     return pfn

@@ -56,7 +56,7 @@ if not cython.compiled:
     from .page_alloc import free_in, mod_zone_freepage_state, take_in
     from .watermark import watermarks_are_far
     from .fallback import cma_holds_most
-    from .gfp import alloc_pages, free_pages, prep_new_page
+    from .gfp import alloc_pages, free_pages
 
 
 @cython.cfunc
@@ -254,7 +254,9 @@ def migrate_base_pages(z: ZoneState, count: cython.uint) -> cython.uint:
         if dst == NONE:
             break
         owner = nxt[src]
-        prep_new_page(state, flags, nxt, dst, ALLOC, f, cython.cast(cython.uint, owner))
+        state[dst] = ALLOC
+        flags[dst] = f
+        nxt[dst] = cython.cast(cython.uint, owner)
         if owner < nr_handles:
             handles[owner] = dst
         state[src] = 0
