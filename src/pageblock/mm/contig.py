@@ -123,12 +123,21 @@ def set_in_use(
     flags: cython.uchar,
     owner: cython.uint,
 ) -> cython.void:
-    """Make [start, end) order-0 pages in use, an array after the other: GCC fills each at once."""
+    """Make [start, end) order-0 pages in use.
+
+    An array after the other, and owners by fours: C fills bytes at once, and counts less often.
+    """
     pfn: cython.ulonglong
     for pfn in range(start, end):
         state[pfn] = ALLOC
     for pfn in range(start, end):
         page_flags[pfn] = flags
+    while start + 4 <= end:
+        owners[start] = owner
+        owners[start + 1] = owner
+        owners[start + 2] = owner
+        owners[start + 3] = owner
+        start += 4
     for pfn in range(start, end):
         owners[pfn] = owner
 

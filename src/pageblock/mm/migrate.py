@@ -118,7 +118,7 @@ def isolate_migratepages_range(z: ZoneState, start: cython.uint, end: cython.uin
             # a tail has state 0, thus order 0
             if not s & ORDER_MASK:
                 f = flags[head]
-                if s & ALLOC and class_can_be_isolated(f):
+                if s == ALLOC and class_can_be_isolated(f):
                     batch[found] = cython.cast(cython.uint, head)
                     found += 1
                     pages += 1

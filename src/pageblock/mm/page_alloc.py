@@ -402,10 +402,10 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     stop: cython.ulonglong
     moved: cython.ulonglong = 0
     # free blocks of one size come in a row: size and list of the last one
-    last: cython.uint = BUDDY
+    last: cython.uchar = BUDDY
     size: cython.ulonglong = 1
     head: cython.ulonglong = lists
-    s: cython.uint
+    s: cython.uchar
     if not zone_spans(z, cython.cast(cython.uint, at)):
         at = pfn
     if not zone_spans(z, cython.cast(cython.uint, end - 1)):
@@ -413,9 +413,9 @@ def move_freepages_block(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cyt
     if state[at] == 0 and covered_by_free_block(z, cython.cast(cython.uint, at)):
         return 0
     while at < end:
-        stop = min(at + 8, end)
-        if stop == at + 8 and eight(state, at) == EIGHT_IN_USE:
-            at = stop
+        while at + 8 <= end and eight(state, at) == EIGHT_IN_USE:
+            at += 8
+        stop = min(at + 32, end)
         while at < stop:
             s = state[at]
             # most are single pages in use

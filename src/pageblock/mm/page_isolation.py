@@ -150,11 +150,10 @@ def has_unmovable_pages(
                 return start
             at = head + (cython.cast(cython.ulonglong, 1) << (state[head] & ORDER_MASK))
     while at < end:
+        while at + 8 <= end and eight(state, at) == passed and eight(flags, at) == passed_flags:
+            at += 8
         stop = min(at + 8, cython.cast(cython.ulonglong, end))
         if stop == at + 8:
-            if eight(state, at) == passed and eight(flags, at) == passed_flags:
-                at = stop
-                continue
             passed = eight(state, at)
             passed_flags = eight(flags, at)
         while at < stop:
