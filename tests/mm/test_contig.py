@@ -52,6 +52,16 @@ def test_a_pinned_page_passes_isolation_and_refuses_the_range(release: str) -> N
     zone.check()
 
 
+def test_an_unmovable_page_is_found_wherever_it_stands_among_pages_alike() -> None:
+    for at in range(4, 40):
+        zone = Zone(4096)
+        for pfn in range(64):
+            zone.alloc(0, M, PageClass.SLAB if pfn == at else PageClass.ANON)
+        with pytest.raises(ContigRefused) as refused:
+            zone.alloc_contig_range(0, 512)
+        assert (refused.value.step, refused.value.pfn) == ("start_isolate_page_range", at)
+
+
 def test_pages_behind_a_pinned_file_page_are_not_tried() -> None:
     zone = Zone(4096)
     for i in range(64):

@@ -215,12 +215,14 @@ def nothing_intervenes(z: ZoneState, count: cython.uint) -> cython.bint:
     watermarks and the balance with CMA hold for the whole batch, nobody listens.
     """
     first: cython.uint = z.batch[0]
+    # a page that was dropped for being clean is no longer in the batch
+    if z.batch_clean or z.pcp_used or z.targets_elsewhere or z.recording:
+        return False
     return (
         watermarks_are_far(z, count)
         and not cma_holds_most(z, count)
         and get_pageblock_migratetype(z, first) == ISOLATE
         and pageblock_start(z, z.batch[count - 1]) == pageblock_start(z, first)
-        and not (z.pcp_used or z.targets_elsewhere or z.recording or z.batch_clean)
     )
 
 
