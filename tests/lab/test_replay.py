@@ -149,6 +149,20 @@ def test_a_wrong_hash_names_the_lists_that_changed_since_the_last_equal_one(smal
     assert all(numbers[0] < line < numbers[1] for line in lines)
 
 
+def test_a_hash_of_types_that_differs_names_the_requests_since_the_last_equal_one(small: Path) -> None:
+    lines = small.read_text().splitlines()
+    numbers = [i for i, line in enumerate(lines, 1) if line.startswith("H ")]
+    fields = lines[numbers[1] - 1].split()
+    fields[3] = "0" * 16
+    change(small, numbers[1], " ".join(fields))
+    divergence = replay(small).divergence
+    assert divergence is not None
+    ranges = [line for line in divergence.around if line.startswith("alloc_contig_range [")]
+    last = max(i for i, line in enumerate(lines[: numbers[1]], 1) if line.startswith("c "))
+    assert last > numbers[0]
+    assert f"(line {last})" in ranges[0]
+
+
 def test_a_wrong_counter_is_a_divergence(small: Path) -> None:
     number = line_number(small, "H ")
     line = small.read_text().splitlines()[number - 1]

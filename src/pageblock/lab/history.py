@@ -58,6 +58,7 @@ class History:
     counters: dict[str, int] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
     was: dict[str, int] = field(default_factory=dict)
+    requests: list[Change] = field(default_factory=list)
 
     def look(self, zone: Zone, counters: dict[str, int], operation: int, line: int, what: str) -> None:
         """Compare the zone with how it was, which becomes how it is; the first look only takes it in."""
@@ -79,6 +80,10 @@ class History:
                 times = self.changes[name].times if name in self.changes else 0
                 self.changes[name] = Change(times + 1, operation, line, what)
         self.lists, self.types, self.counters = lists, types, counters
+
+    def remember(self, operation: int, line: int, what: str) -> None:
+        """A request of the stretch that is neither an allocation nor a free: the ones that change pageblocks."""
+        self.requests.append(Change(1, operation, line, what))
 
     # ---- in words ----
 
@@ -124,9 +129,9 @@ class History:
             (name for name in self.changes if name.startswith(start)),
             key=lambda name: (-self.changes[name].operation, name),
         )
-        if not names:
-            return [f"nothing of this changed in the model {self.since()}"]
         found: list[str] = []
+        if not names:
+            found.append(f"nothing of this changed in the model {self.since()}")
         for name in names[: 2 * _LISTS]:
             found.append(f"{name}: {self.changed(name)}")
             if name in self.lists:
@@ -136,6 +141,8 @@ class History:
                 found.append(f"  {when}: {Migratetype(now).name}, before {Migratetype(self.was[name]).name}")
         if len(names) > 2 * _LISTS:
             found.append(f"and {len(names) - 2 * _LISTS} more that changed earlier")
+        for request in self.requests[: -_LISTS - 1 : -1]:
+            found.append(f"{request.what}: operation {request.operation:,} (line {request.line:,})")
         return found
 
     def whereabouts(self, zone: Zone, pfn: int, handles: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64]) -> str:

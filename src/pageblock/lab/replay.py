@@ -141,8 +141,7 @@ def replay(
         first = max(player.agreed, done.divergence.operations - _LOOKED_AT)
         history = History(first, first == player.agreed)
         again = _Player(TraceReader(path, release), until, None, history).play()
-        assert again.divergence is not None
-        done.divergence = again.divergence
+        done.divergence = again.divergence or done.divergence
     return done
 
 
@@ -199,6 +198,8 @@ class _Player:
                     self.compare_dump(record)
                 if self.history is not None and not isinstance(record, Actions | FreeAll):
                     self.look(record.line, asked(record))
+                    if asked(record) and self.done.operations > self.history.first:
+                        self.history.remember(self.done.operations, record.line, asked(record))
                 if self.until is not None and self.done.operations >= self.until:
                     break
         except _Parted as parted:
