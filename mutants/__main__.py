@@ -19,6 +19,7 @@ from .build import BuildError, build, tree_of
 from .catalogue import MUTATIONS
 from .catchers import ROOT, Catch, Catchers, copy_tests
 from .mutation import Mutation, StaleError, mutated
+from .rules_release import unchanged_choices
 
 __all__ = ["main"]
 
@@ -60,6 +61,8 @@ def check_catalogue(mutations: Sequence[Mutation]) -> None:
         for i, m in enumerate(mutations)
         if m.name in {n.name for n in mutations[:i]}
     ]
+    release = PACKAGE / "mm" / "release.py"
+    problems += [f"{choice}: no mutation changes it" for choice in unchanged_choices(release.read_text(), MUTATIONS)]
     for mutation in mutations:
         try:
             mutated(mutation, (PACKAGE / mutation.file).read_text())

@@ -9,6 +9,7 @@ from .rules_isolation import CONTIG, ISOLATION, MIGRATION
 from .rules_percpu import PERCPU
 from .rules_release import CHOICES
 from .rules_requests import REQUESTS
+from .rules_seed import OVERLAP, POSTED, SEED
 
 __all__ = ["MUTATIONS"]
 
@@ -20,6 +21,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     *ISOLATION,
     *MIGRATION,
     *CONTIG,
+    *SEED,
+    *POSTED,
+    *OVERLAP,
     *COMPACTION,
     *HOTPLUG,
     *CHOICES,

@@ -79,6 +79,27 @@ FALLBACK = (
         "pages that their driver moves count as movable",
     ),
     Mutation(
+        "alike-pair",
+        "fallback.count_movable",
+        "if size == 2 and pairs and",
+        "if size >= 2 and pairs and",
+        "5.15: the tail of a compound page of two counts as movable, of no larger one",
+    ),
+    Mutation(
+        "alike-pair-lru",
+        "fallback.count_movable",
+        " and not on_lru(z, pfn):",
+        ":",
+        "5.15: not if it is on the LRU",
+    ),
+    Mutation(
+        "alike-pair-compound",
+        "fallback.count_movable",
+        "pairs and z.flags[pfn] & PG_COMPOUND and",
+        "pairs and",
+        "5.15: nor if it is not compound",
+    ),
+    Mutation(
         "alike-compound-driver",
         "fallback.count_movable",
         "movable += 1 if z.flags[pfn] & CLASS_MASK == C_MOVABLE_OPS else min(size, end - pfn)",
