@@ -121,7 +121,8 @@ def rules_of(text: str) -> dict[str, list[tuple[str, str]]]:
     rules: dict[str, list[tuple[str, str]]] = {}
     for piece in re.split(r"\n    Rule\(\n", text)[1:]:
         name, body = re.findall(r"k\.RULE_(\w+),(.*?)\n    \),", piece, re.DOTALL)[0]
-        rules[name] = re.findall(r"k\.(\w+): \"(.+?)\"[,}\n]", body)
+        words = re.findall(r"k\.(\w+): ((?:\"[^\"]*\"\s*)+)", body)
+        rules[name] = [(value, "".join(re.findall(r"\"([^\"]*)\"", text))) for value, text in words]
     return rules
 
 

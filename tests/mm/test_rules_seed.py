@@ -159,8 +159,15 @@ def test_whole_pageblocks_that_are_free_are_no_hindrance() -> None:
 
 @pytest.mark.parametrize(
     ("release", "twice"),
-    [("seed", False), ("seed+fc", False), ("seed+fa+fc", False), ("seed+ff", True), ("seed+fa+ff", True)]
-    + [("seed+fc+ff", True), ("seed-as-posted-fd", True)],
+    [
+        ("seed", False),
+        ("seed+fc", False),
+        ("seed+fa+fc", False),
+        ("seed+ff", True),
+        ("seed+fa+ff", True),
+        ("seed+fc+ff", True),
+        ("seed-as-posted-fd", True),
+    ],
 )
 def test_a_page_across_both_ends_of_the_request(release: str, twice: bool) -> None:
     """p09: NR_FREE is too high for ever by what lies behind the request: both walks split. HIGHATOMIC does not merge."""
@@ -254,10 +261,12 @@ def covered(release: str = "seed+fc", *more: str) -> Zone:
 def taken(zone: Zone, order: int = 0) -> list[int]:
     """What requests get until one fails."""
     found = []
-    with pytest.raises(OutOfMemoryError):
-        while True:
+    for _ in range(zone.geometry.nr_pages):
+        try:
             found.append(zone.alloc(order))
-    return found
+        except OutOfMemoryError:
+            return found
+    raise AssertionError("the zone gave more pages than it has")
 
 
 @pytest.mark.parametrize(("release", "listed", "free"), [("seed", {1: [16]}, 2), ("seed+fc", {4: [16]}, 34)])
