@@ -107,16 +107,20 @@ def try_all(
 
 
 def describe(outcomes: Sequence[Outcome], left_out: Sequence[str], seconds: float) -> str:
-    """The table, in Markdown, and the sums below it."""
-    lines = ["| mutation | rule | caught by |", "| --- | --- | --- |"]
-    lines += [f"| {o.mutation.name} | {o.mutation.rule} | {o.verdict} |".replace("\n", " ") for o in outcomes]
+    """A table for each room, in Markdown, and the sums below them."""
+    lines: list[str] = []
+    for room in dict.fromkeys(outcome.mutation.room for outcome in outcomes):
+        lines += [f"### {room}", "", "| mutation | rule | caught by |", "| --- | --- | --- |"]
+        lines += [
+            f"| {o.mutation.name} | {o.mutation.rule} | {o.verdict} |" for o in outcomes if o.mutation.room == room
+        ]
+        lines.append("")
     by_test, by_trace = (
         sum(o.catch is not None and o.catch.kind == kind for o in outcomes) for kind in ("test", "trace")
     )
     equivalent = sum(o.catch is None and bool(o.mutation.equivalent) for o in outcomes)
     survived = len(outcomes) - by_test - by_trace - equivalent
     lines += [
-        "",
         f"{len(outcomes)} mutations: {by_test} caught by a test, {by_trace} by a recorded kernel, "
         f"{equivalent} equivalent, {survived} survived; {seconds / 60:.0f} min",
     ]

@@ -426,4 +426,11 @@ BUDDY = (
         "free_one_page(z, head, order)\n            set_pageblock_migratetype(z, pfn, mt)",
         "6.12: the pageblock has its new type when the cut page is freed",
     ),
+    Mutation(
+        "covered-order",
+        "page_alloc.covered_by_free_block",
+        "(z.state[head] & ORDER_MASK) >= order",
+        "(z.state[head] & ORDER_MASK) > order",
+        "a free page of just two pageblocks covers the second one",
+    ),
 )

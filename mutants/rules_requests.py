@@ -484,4 +484,11 @@ REQUESTS = (
         "order = z.pageblock_order\n",
         "at boot blocks are as large as alignment allows",
     ),
+    Mutation(
+        "gigantic-ascending",
+        "gfp.free_gigantic",
+        "free_frames(z, i, 0)",
+        "free_frames(z, 2 * pfn + (1 << order) - 1 - i, 0)",
+        "a gigantic page is freed page by page, ascending",
+    ),
 )

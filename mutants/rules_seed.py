@@ -262,6 +262,20 @@ SEED = (
         "    if False:\n",
         "a BUG leaves everything as it is",
     ),
+    Mutation(
+        "seed-restore-own",
+        "contig.restore_types",
+        "saved[(pfn - saved_start) >> z.pageblock_order]",
+        "saved[0]",
+        "seed: each pageblock has its own type back",
+    ),
+    Mutation(
+        "seed-retype-own",
+        "contig.retype",
+        "saved[(pfn - saved_start) >> z.pageblock_order]",
+        "saved[0]",
+        "fault a: each pageblock has its own type back",
+    ),
 )
 
 POSTED = (
