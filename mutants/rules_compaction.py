@@ -123,6 +123,7 @@ COMPACTION = (
         "< z.pageblock_order\n",
         "<= z.pageblock_order\n",
         "6.12: pages smaller than a pageblock move",
+        equivalent="a page of that size fills its pageblock, which is passed over before it is scanned",
     ),
     Mutation(
         "compact-orders-hugetlb",

@@ -518,6 +518,7 @@ OVERLAP = (
         "            z.used_state[at] = 0\n    return True",
         "            pass\n    return True",
         "what was handed out once is not under a free page any more",
+        equivalent="pages in use are noted anew before the next block is taken",
     ),
     Mutation(
         "overlap-again",

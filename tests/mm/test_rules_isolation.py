@@ -279,6 +279,14 @@ def test_a_request_past_the_zones_end_is_refused_there(release: str, retyped: li
     assert zone.last_refusal()[2] == 64
 
 
+@pytest.mark.parametrize(("release", "at", "retyped"), [("5.15", 32, [U, U]), ("5.15+p3", 64, [M, M])])
+def test_pages_before_a_request_past_the_zones_end(release: str, at: int, retyped: list[Migratetype]) -> None:
+    """The window begins with a kernel page, which is looked at unless patch 3 is on."""
+    zone = zone_of(release, "U: a*16", "U: f4", "U: k f0 f1 f2 f3", "U: f4")
+    assert zone.run(np.array([(3, 0, M, PageClass.KERNEL, 0, 48, 32)], OPERATION)).tolist() == [-16]
+    assert (zone.last_refusal()[2], types(zone)[2:]) == (at, retyped)
+
+
 @pytest.mark.parametrize("release", ["5.15", "seed", "seed-as-posted", "6.1", "6.12", "6.19"])
 @pytest.mark.parametrize("start", [60, 64, 70, 5000])
 def test_a_request_that_begins_where_no_whole_pageblock_follows_isolates_none_from_there(

@@ -286,16 +286,20 @@ def test_blocks_with_a_page_in_use_are_dropped(order: int, found: list[int], hig
     assert taken(zone, order) == found
     assert (lists(zone, M), zone.nr_free_pages) == ({}, 18)
     assert all(zone.page(pfn).page_class == PageClass.KERNEL for pfn in range(18, 32))
+    assert zone.page(16).order == (order if found else 0)  # lost: it belongs to no block
 
 
-def test_users_keep_their_pages() -> None:
-    """Flags and owners too: of 14 pages of a driver's, each is freed by whom it belonged to."""
+@pytest.mark.parametrize("high", [None, 100])
+def test_users_keep_their_pages(high: int | None) -> None:
+    """Who owns them and what they are, also where the block came over a per-cpu list."""
     zone = Zone(32, "seed+fc", 0, 5, 4)
     owners = [zone.alloc(0, owner=100 + number) for number in range(32)]
     assert owners == list(range(32))
     for pfn in range(18):
         zone.free(pfn)
     zone.alloc_contig_range(0, 16)
+    if high:
+        zone.set_pcp(high, 4)
     assert taken(zone) == [16, 17]
     assert [(zone.page(pfn).owner, zone.page(pfn).page_class) for pfn in range(18, 32)] == [
         (100 + pfn, PageClass.ANON) for pfn in range(18, 32)

@@ -312,6 +312,18 @@ def test_a_large_atomic_request_takes_from_the_reserve_first_a_small_one_last(re
     assert zone.alloc(1, U, atomic=True) == 0
 
 
+@pytest.mark.parametrize(("release", "pfn"), [("5.15", None), ("6.1-vanilla", None), ("6.1", 16), ("6.12", 16)])
+def test_an_order_0_atomic_request_gets_at_the_reserve_since_a_backport(release: str, pfn: int | None) -> None:
+    """rmqueue_buddy: if (!page && (alloc_flags & ALLOC_NON_BLOCK)), which 6.1 as released lacks."""
+    zone = zone_of(release, "U: k4", "H: f4")
+    zone.set_highatomic(16, 16)
+    if pfn is None:
+        with pytest.raises(OutOfMemoryError):
+            zone.alloc(0, U, atomic=True)
+    else:
+        assert zone.alloc(0, U, atomic=True) == pfn
+
+
 @pytest.mark.parametrize("release", ["5.15", "seed"])
 @pytest.mark.parametrize("high", [None, 0, 100])
 def test_on_5_15_orders_with_per_cpu_lists_never_get_at_the_reserve(release: str, high: int | None) -> None:
