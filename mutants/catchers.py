@@ -40,20 +40,26 @@ class Catchers:
     tests_limit: float = 600.0
     traces_limit: float = 600.0
 
-    def catch(self, tree: Path, number: int) -> Catch | None:
-        """The first that notices a mutation, cheapest first."""
-        return self.tests(tree, number) or self.replays(tree, number, self.traces)
+    def catch(self, tree: Path, number: int, before: str = "") -> Catch | None:
+        """The first that notices a mutation, cheapest first: the test that did so before, the others, the traces."""
+        return (
+            (self.tests_of(before, tree, number) if before and before not in self.left_out else None)
+            or self.tests(tree, number)
+            or self.replays(tree, number, self.traces)
+        )
 
     def tests(self, tree: Path, number: int) -> Catch | None:
         """Those of mm/ first: collecting the consumers' costs as much as most mutations need."""
         return self.tests_of(TESTS, tree, number) or self.tests_of(CONSUMERS, tree, number)
 
-    def tests_of(self, folder: str, tree: Path, number: int) -> Catch | None:
+    def tests_of(self, chosen: str, tree: Path, number: int) -> Catch | None:
+        """The tests of a folder, or one test with all its parameters."""
         options = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "-p", "mutants.guard"]
         # a second of imports for each mutation, and no test here uses it
         options += ["-p", "no:hypothesispytest"]
-        options += [f"--deselect={name if name.startswith(folder) else f'{folder}/{name}'}" for name in self.left_out]
-        return run("test", ["-m", "pytest", folder, *options], tree, number, self)
+        # names are those of tests/mm, or begin with the other folder
+        options += [f"--deselect={full_name(name)}" for name in self.left_out]
+        return run("test", ["-m", "pytest", full_name(chosen), *options], tree, number, self)
 
     def replays(self, tree: Path, number: int, traces: Sequence[Path]) -> Catch | None:
         if not traces:
@@ -78,6 +84,11 @@ class Catchers:
                 self.left_out += (found.by,)
         self.traces = good
         self.traces_limit = 30 + 8 * (time.monotonic() - started)
+
+
+def full_name(name: str) -> str:
+    """A test as pytest calls it; those of tests/mm are named without their folder."""
+    return name if name.startswith("tests/") else f"{TESTS}/{name}"
 
 
 def copy_tests(folder: Path) -> None:

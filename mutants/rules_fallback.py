@@ -270,6 +270,20 @@ FALLBACK = (
         "6.12: a page of a pageblock is claimed without a watermark boost",
     ),
     Mutation(
+        "claim-counts-off",
+        "fallback.try_to_claim_block",
+        "        if z.stat_threshold:\n",
+        "        if False:\n",
+        "6.12: a claimed page is counted off whole, which a counter that lags shows",
+    ),
+    Mutation(
+        "claim-counts-on",
+        "fallback.try_to_claim_block",
+        "held_back(z, held_back(z, z.stat_free_diff - size) + size - asked) + asked",
+        "held_back(z, z.stat_free_diff - size) + size",
+        "6.12: and what is left of it counted on again",
+    ),
+    Mutation(
         "claim-boost",
         "fallback.try_to_claim_block",
         "    boost_watermark(z)\n",

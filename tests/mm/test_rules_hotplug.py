@@ -383,3 +383,15 @@ def test_a_tail_is_migrated_by_its_head() -> None:
     assert zone.do_migrate_range(6, 32).moved == 5
     assert [move["pfn"] for move in moves] == [4, 8]
     zone.check()
+
+
+@ALL
+def test_clean_file_pages_are_dropped_unless_dirty_or_pinned(release: str) -> None:
+    zone = zone_of(release, "M: c i C a f2 f3", "M: f4")
+    assert zone.drop_clean_pages() == 1
+    assert [zone.page(pfn).page_class for pfn in range(4)] == [
+        PageClass.FREE,
+        PageClass.FILE,
+        PageClass.FILE,
+        PageClass.ANON,
+    ]

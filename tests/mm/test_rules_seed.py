@@ -7,8 +7,14 @@ below). Pageblocks have 16 pages here; windows have 64, or 32 where that is said
 import pytest
 
 from pageblock import ContigRefused, KernelBugError, Migratetype, OutOfMemoryError, PageClass, Zone
+from pageblock.mm.release import release as find_release
 
 from .test_rules_layout import ISO, H, M, R, U, lists, types, zone_of
+
+
+def rules_of(name: str) -> tuple[int, ...]:
+    """The choices of a release with switches."""
+    return find_release(name).rules
 
 
 def window_of(release: str, *blocks: str) -> Zone:
@@ -28,6 +34,28 @@ def bug(zone: Zone, start: int, end: int) -> int:
     with pytest.raises(KernelBugError) as stopped:
         zone.alloc_contig_range(start, end)
     return stopped.value.pfn
+
+
+# ---- the switches ----
+
+
+@pytest.mark.parametrize("patch", range(1, 8))
+def test_a_patch_switched_on_and_off_again_changes_nothing(patch: int) -> None:
+    assert rules_of(f"5.15+p{patch}-p{patch}") == rules_of("5.15")
+    assert rules_of(f"seed-p{patch}+p{patch}") == rules_of("seed")
+
+
+@pytest.mark.parametrize("fault", "abcdfg")
+def test_a_fault_switched_on_and_off_again_changes_nothing(fault: str) -> None:
+    assert rules_of(f"seed+f{fault}") != rules_of("seed")
+    assert rules_of(f"seed+f{fault}-f{fault}") == rules_of("seed")
+    assert rules_of(f"seed-as-posted-f{fault}+f{fault}") == rules_of("seed-as-posted")
+
+
+def test_without_its_faults_the_posted_series_is_the_described_one_and_without_patches_5_15() -> None:
+    assert rules_of("seed-as-posted-fa-fb-fc-fd-ff-fg") == rules_of("seed")
+    assert rules_of("seed-p1-p2-p3-p4-p5-p6-p7") == rules_of("5.15")
+    assert rules_of("5.15+p1+p2+p3+p4+p5+p6+p7") == rules_of("seed")
 
 
 # ---- what lies beside the request: fault a ----

@@ -148,6 +148,37 @@ def test_watermarks_see_a_counter_of_cma_pages_that_lags(release: str) -> None:
     assert zone.alloc(0, U) == 16
 
 
+@pytest.mark.parametrize(("release", "seen"), [("6.1", 32), ("6.12", 31)])
+def test_claiming_a_whole_page_brings_a_lagging_counter_up_to_date(release: str, seen: int) -> None:
+    """6.12 try_to_claim_block: 32 pages are counted off and 31 on again, more than the threshold; 6.1 counts the one taken."""
+    zone = zone_of(release, "M: f5", "M:")
+    zone.set_stat_threshold(4)
+    assert zone.alloc(0, U) == 0
+    zone.set_watermarks(seen, seen, seen)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+    zone.set_watermarks(seen - 1, seen - 1, seen - 1)
+    assert zone.alloc(0, U) == 1
+
+
+@pytest.mark.parametrize(("pages", "seen"), [("f0 k", 11), ("f1 k*2", 6)])
+def test_6_12_counts_a_claimed_pageblock_block_by_block(pages: str, seen: int) -> None:
+    """__move_freepages_block: 3 pages are held back; 1 more and 1 less reach no threshold of 4, 2 more do, and 2 lag then.
+
+    With one page taken, 7 are free; 4 are held back, or 1 of the other side.
+    """
+    zone = zone_of("6.12", "U: k f0 k f0 k f0 k*10", f"M: {' '.join([pages] * (8 if pages == 'f0 k' else 4))}")
+    zone.set_stat_threshold(4)
+    for _ in range(3):
+        zone.alloc(0, U)
+    assert zone.alloc(0, U) >= 16
+    zone.set_watermarks(seen, seen, seen)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+    zone.set_watermarks(seen - 1, seen - 1, seen - 1)
+    zone.alloc(0, U)
+
+
 # ---- a block of the order must be there ----
 
 
