@@ -6,13 +6,6 @@ __all__ = ["BUDDY"]
 
 BUDDY = (
     Mutation(
-        "free-list-head",
-        "freelist.add_to_free_list",
-        "list_insert(z, pfn, head, z.nxt[head])",
-        "list_insert(z, pfn, z.prv[head], head)",
-        "a freed or split block goes to the head of its list",
-    ),
-    Mutation(
         "free-list-tail",
         "freelist.add_to_free_list_tail",
         "list_insert(z, pfn, z.prv[head], head)",
@@ -217,6 +210,13 @@ BUDDY = (
         "if z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:",
         "if True:",
         "6.1: a merged buddy keeps its pageblock's type",
+    ),
+    Mutation(
+        "free-list-head",
+        "page_alloc._free_one_page",
+        "        link_between(nxt, prv, first, head, nxt[head])\n",
+        "        link_between(nxt, prv, first, prv[head], head)\n",
+        "a freed block goes to the head of its list",
     ),
     Mutation(
         "likely-to-tail",

@@ -280,7 +280,7 @@ FALLBACK = (
         "claim-counts-on",
         "fallback.try_to_claim_block",
         "held_back(z, held_back(z, z.stat_free_diff - size) + size - asked) + asked",
-        "held_back(z, z.stat_free_diff - size) + size",
+        "held_back(z, z.stat_free_diff - size) + asked",
         "6.12: and what is left of it counted on again",
     ),
     Mutation(

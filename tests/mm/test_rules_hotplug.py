@@ -330,6 +330,13 @@ def test_only_offline_pages_are_onlined() -> None:
             zone.generic_online_page(pfn, order)
 
 
+def test_a_block_that_is_one_large_page_is_not_onlined_by_its_head() -> None:
+    zone = zone_of("6.1", "M: o1 o*14", "M: f4")
+    with pytest.raises(UsageError, match="is not PageOffline throughout"):
+        zone.generic_online_page(0, 0)
+    zone.generic_online_page(2, 1)
+
+
 # ---- around it ----
 
 

@@ -161,6 +161,15 @@ def test_claiming_a_whole_page_brings_a_lagging_counter_up_to_date(release: str,
     assert zone.alloc(0, U) == 1
 
 
+def test_6_12_counts_on_what_is_left_of_a_claimed_page() -> None:
+    """32 pages off, which reach the threshold of 20; 16 on again, which do not, and are held back."""
+    zone = zone_of("6.12", "M: f5", "M:")
+    zone.set_stat_threshold(20)
+    assert zone.alloc(4, U) == 0
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+
+
 @pytest.mark.parametrize(("pages", "seen"), [("f0 k", 11), ("f1 k*2", 6)])
 def test_6_12_counts_a_claimed_pageblock_block_by_block(pages: str, seen: int) -> None:
     """__move_freepages_block: 3 pages are held back; 1 more and 1 less reach no threshold of 4, 2 more do, and 2 lag then.
