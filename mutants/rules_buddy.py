@@ -128,9 +128,9 @@ BUDDY = (
     ),
     Mutation(
         "merge-equal-types",
-        "page_alloc.buddy_types_merge",
-        "if mt == buddy_mt or rule == MERGE_ANY:",
-        "if rule == MERGE_ANY:",
+        "page_alloc.pageblocks_merge",
+        "    if buddy_mt != mt:\n        if not",
+        "    if True:\n        if buddy_mt == mt or not",
         "equal types always merge",
     ),
     Mutation(
