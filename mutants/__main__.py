@@ -6,6 +6,7 @@ Exits 1 if a mutation survives that is not listed as equivalent (or one is caugh
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -17,13 +18,15 @@ from pathlib import Path
 
 from .build import BuildError, build, tree_of
 from .catalogue import MUTATIONS
-from .catchers import ROOT, Catch, Catchers, copy_tests
+from .catchers import ROOT, Catch, Catchers, copy_tests, full_name
 from .mutation import Mutation, StaleError, mutated
+from .rules_release import unchanged_choices
 
 __all__ = ["main"]
 
 PACKAGE = ROOT / "src" / "pageblock"
 RECORDINGS = ROOT / "tests" / "recordings"
+TABLE = ROOT / "docs" / "mutants.md"
 SHARED = ROOT.parent / "shared" / "traces"
 
 
@@ -60,6 +63,8 @@ def check_catalogue(mutations: Sequence[Mutation]) -> None:
         for i, m in enumerate(mutations)
         if m.name in {n.name for n in mutations[:i]}
     ]
+    release = PACKAGE / "mm" / "release.py"
+    problems += [f"{choice}: no mutation changes it" for choice in unchanged_choices(release.read_text(), MUTATIONS)]
     for mutation in mutations:
         try:
             mutated(mutation, (PACKAGE / mutation.file).read_text())
@@ -69,11 +74,19 @@ def check_catalogue(mutations: Sequence[Mutation]) -> None:
         raise StaleError("\n".join(problems))
 
 
-def try_one(mutation: Mutation, number: int, folder: Path, catchers: Catchers) -> Outcome:
-    """Look for a catcher of one mutation."""
+def caught_before(table: str) -> dict[str, str]:
+    """Which test noticed each mutation when the table of docs/mutants.md was measured; a test that is gone is left out."""
+    found = re.findall(r"^\| (\S+) \| .* \| (\S+\.py), (test_\w+)[^|]* \|$", table, re.MULTILINE)
+    texts = {file: path.read_text() for _, file, _ in found if (path := ROOT / full_name(file)).exists()}
+    return {name: f"{file}::{test}" for name, file, test in found if f"def {test}(" in texts.get(file, "")}
+
+
+def try_one(mutation: Mutation, number: int, folder: Path, catchers: Catchers, before: str) -> Outcome:
+    """Look for a catcher of one mutation, first at the one that noticed it before."""
     started = time.monotonic()
     tree = tree_of(mutation, PACKAGE, folder)
-    return Outcome(mutation, catchers.catch(tree, number if mutation.compiled else 0), time.monotonic() - started)
+    catch = catchers.catch(tree, number if mutation.compiled else 0, before)
+    return Outcome(mutation, catch, time.monotonic() - started)
 
 
 def try_all(
@@ -89,8 +102,11 @@ def try_all(
         catchers = Catchers(folder, traces)
         catchers.calibrate(tree_of(None, PACKAGE, folder))
         outcomes: list[Outcome] = []
+        before = caught_before(TABLE.read_text())
         with ThreadPoolExecutor(jobs) as pool:
-            waiting = [pool.submit(try_one, m, i, folder, catchers) for i, m in enumerate(mutations, 1)]
+            waiting = [
+                pool.submit(try_one, m, i, folder, catchers, before.get(m.name, "")) for i, m in enumerate(mutations, 1)
+            ]
             try:
                 for done in as_completed(waiting):
                     outcomes.append(done.result())
@@ -104,16 +120,20 @@ def try_all(
 
 
 def describe(outcomes: Sequence[Outcome], left_out: Sequence[str], seconds: float) -> str:
-    """The table, in Markdown, and the sums below it."""
-    lines = ["| mutation | rule | caught by |", "| --- | --- | --- |"]
-    lines += [f"| {o.mutation.name} | {o.mutation.rule} | {o.verdict} |".replace("\n", " ") for o in outcomes]
+    """A table for each room, in Markdown, and the sums below them."""
+    lines: list[str] = []
+    for room in dict.fromkeys(outcome.mutation.room for outcome in outcomes):
+        lines += [f"### {room}", "", "| mutation | rule | caught by |", "| --- | --- | --- |"]
+        lines += [
+            f"| {o.mutation.name} | {o.mutation.rule} | {o.verdict} |" for o in outcomes if o.mutation.room == room
+        ]
+        lines.append("")
     by_test, by_trace = (
         sum(o.catch is not None and o.catch.kind == kind for o in outcomes) for kind in ("test", "trace")
     )
     equivalent = sum(o.catch is None and bool(o.mutation.equivalent) for o in outcomes)
     survived = len(outcomes) - by_test - by_trace - equivalent
     lines += [
-        "",
         f"{len(outcomes)} mutations: {by_test} caught by a test, {by_trace} by a recorded kernel, "
         f"{equivalent} equivalent, {survived} survived; {seconds / 60:.0f} min",
     ]

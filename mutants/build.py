@@ -5,6 +5,7 @@ compiled once, without optimisation, where a build for each mutation takes 6 s o
 """
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -60,9 +61,14 @@ def tree_of(mutation: Mutation | None, package: Path, folder: Path) -> Path:
         return everything
     tree = folder / mutation.name
     if not tree.exists():
-        shutil.copytree(everything, tree)
+        # links: a copy of the compiled core for each takes gigabytes
+        shutil.copytree(
+            everything, tree, copy_function=os.link, ignore=shutil.ignore_patterns("*.notes", "__pycache__")
+        )
         file = tree / package.name / mutation.file
-        file.write_text(mutated(mutation, file.read_text()))
+        text = file.read_text()
+        file.unlink()
+        file.write_text(mutated(mutation, text))
     return tree
 
 

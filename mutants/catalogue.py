@@ -3,12 +3,14 @@
 from .mutation import Mutation
 from .rules_buddy import BUDDY
 from .rules_compaction import COMPACTION
+from .rules_contig import CONTIG, MIGRATION
 from .rules_fallback import FALLBACK
 from .rules_hotplug import HOTPLUG
-from .rules_isolation import CONTIG, ISOLATION, MIGRATION
+from .rules_isolation import ISOLATION
 from .rules_percpu import PERCPU
 from .rules_release import CHOICES
 from .rules_requests import REQUESTS
+from .rules_seed import OVERLAP, POSTED, SEED
 
 __all__ = ["MUTATIONS"]
 
@@ -20,6 +22,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     *ISOLATION,
     *MIGRATION,
     *CONTIG,
+    *SEED,
+    *POSTED,
+    *OVERLAP,
     *COMPACTION,
     *HOTPLUG,
     *CHOICES,

@@ -1,4 +1,4 @@
-"""What may catch a mutation: the fast tests of mm/, then the recorded kernels, each in a process of its own."""
+"""What may catch a mutation: fast tests of mm/ and the consumers, then recorded kernels, each in a process of its own."""
 
 import os
 import shutil
@@ -17,6 +17,8 @@ __all__ = ["ROOT", "Catch", "Catchers", "copy_tests"]
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = "tests/mm"
+#: Some rules are asked for by the consumers alone, as the alignments are.
+CONSUMERS = "tests/consumers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,26 @@ class Catchers:
     tests_limit: float = 600.0
     traces_limit: float = 600.0
 
-    def catch(self, tree: Path, number: int) -> Catch | None:
-        """The first that notices a mutation, cheapest first."""
-        return self.tests(tree, number) or self.replays(tree, number, self.traces)
+    def catch(self, tree: Path, number: int, before: str = "") -> Catch | None:
+        """The first that notices a mutation, cheapest first: the test that did so before, the others, the traces."""
+        return (
+            (self.tests_of(before, tree, number) if before and before not in self.left_out else None)
+            or self.tests(tree, number)
+            or self.replays(tree, number, self.traces)
+        )
 
     def tests(self, tree: Path, number: int) -> Catch | None:
+        """Those of mm/ first: collecting the consumers' costs as much as most mutations need."""
+        return self.tests_of(TESTS, tree, number) or self.tests_of(CONSUMERS, tree, number)
+
+    def tests_of(self, chosen: str, tree: Path, number: int) -> Catch | None:
+        """The tests of a folder, or one test with all its parameters."""
         options = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "-p", "mutants.guard"]
-        options += [f"--deselect={TESTS}/{name}" for name in self.left_out]
-        return run("test", ["-m", "pytest", TESTS, *options], tree, number, self)
+        # a second of imports for each mutation, and no test here uses it
+        options += ["-p", "no:hypothesispytest"]
+        # names are those of tests/mm, or begin with the other folder
+        options += [f"--deselect={full_name(name)}" for name in self.left_out]
+        return run("test", ["-m", "pytest", full_name(chosen), *options], tree, number, self)
 
     def replays(self, tree: Path, number: int, traces: Sequence[Path]) -> Catch | None:
         if not traces:
@@ -72,6 +86,11 @@ class Catchers:
         self.traces_limit = 30 + 8 * (time.monotonic() - started)
 
 
+def full_name(name: str) -> str:
+    """A test as pytest calls it; those of tests/mm are named without their folder."""
+    return name if name.startswith("tests/") else f"{TESTS}/{name}"
+
+
 def copy_tests(folder: Path) -> None:
     """The tests as they are now, with pytest's settings, so that later edits of them change nothing."""
     ignored = shutil.ignore_patterns("__pycache__", "recordings")
@@ -82,11 +101,12 @@ def copy_tests(folder: Path) -> None:
 def run(kind: str, arguments: Sequence[str], tree: Path, number: int, catchers: Catchers) -> Catch | None:
     """Run Python with the tree's package; None if it ends well."""
     notes = tree / f"{number}-{kind}.notes"
+    # not emptied: trees of ordinary Python share their files
+    notes.unlink(missing_ok=True)
     notes.write_text("")
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(tree), str(ROOT)]),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "HYPOTHESIS_STORAGE_DIRECTORY": str(tree / "hypothesis"),
         TREE: str(tree),
         NUMBER: str(number),
         NOTES: str(notes),

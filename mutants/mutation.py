@@ -1,5 +1,6 @@
 """A mutation: one rule of one room, said differently."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,8 @@ class Mutation:
 def span(text: str, where: str) -> tuple[int, int]:
     """Where a function or a table of a file begins and ends."""
     if "=" in where:
-        start = text.find(f"\n{where.partition('=')[2]} = ")
+        table = re.search(rf"\n{where.partition('=')[2]}(: .+)? = ", text)
+        start = table.start() if table else -1
         ends = ["\n}\n", "\n)\n"]
     else:
         start = text.find(f"\ndef {where.partition('.')[2]}(")

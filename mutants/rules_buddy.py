@@ -6,13 +6,6 @@ __all__ = ["BUDDY"]
 
 BUDDY = (
     Mutation(
-        "free-list-head",
-        "freelist.add_to_free_list",
-        "list_insert(z, pfn, head, z.nxt[head])",
-        "list_insert(z, pfn, z.prv[head], head)",
-        "a freed or split block goes to the head of its list",
-    ),
-    Mutation(
         "free-list-tail",
         "freelist.add_to_free_list_tail",
         "list_insert(z, pfn, z.prv[head], head)",
@@ -135,9 +128,9 @@ BUDDY = (
     ),
     Mutation(
         "merge-equal-types",
-        "page_alloc.buddy_types_merge",
-        "if mt == buddy_mt or rule == MERGE_ANY:",
-        "if rule == MERGE_ANY:",
+        "page_alloc.pageblocks_merge",
+        "    if buddy_mt != mt:\n        if not",
+        "    if True:\n        if buddy_mt == mt or not",
         "equal types always merge",
     ),
     Mutation(
@@ -217,6 +210,13 @@ BUDDY = (
         "if z.rules[RULE_MERGED_TYPES] == MERGED_RETYPE:",
         "if True:",
         "6.1: a merged buddy keeps its pageblock's type",
+    ),
+    Mutation(
+        "free-list-head",
+        "page_alloc.free_in",
+        "        link_between(nxt, prv, first, head, nxt[head])\n",
+        "        link_between(nxt, prv, first, prv[head], head)\n",
+        "a freed block goes to the head of its list",
     ),
     Mutation(
         "likely-to-tail",
@@ -366,16 +366,30 @@ BUDDY = (
     Mutation(
         "move-recounts-old",
         "page_alloc._move_freepages_block",
-        "account_freepages(z, -cython.cast(cython.longlong, moved), old_mt)",
-        "pass",
+        "        account_freepages(z, -size, old_mt)\n        account_freepages(z, size, new_mt)\n        at = end\n",
+        "        account_freepages(z, size, new_mt)\n        at = end\n",
         "6.12: moved pages leave the old type's count",
     ),
     Mutation(
         "move-recounts-new",
         "page_alloc._move_freepages_block",
-        "account_freepages(z, moved, new_mt)",
-        "pass",
+        "        account_freepages(z, size, new_mt)\n        at = end\n",
+        "        at = end\n",
         "6.12: moved pages enter the new type's count",
+    ),
+    Mutation(
+        "move-recounts-blocks",
+        "page_alloc._move_freepages_block",
+        "if not z.stat_threshold or moved == 0:",
+        "if True:",
+        "6.12: they are counted block by block, which a counter that lags shows",
+    ),
+    Mutation(
+        "move-recounts-blocks-old",
+        "page_alloc._move_freepages_block",
+        "            account_freepages(z, -size, old_mt)\n            account",
+        "            account",
+        "6.12: each leaves the old type's count",
     ),
     Mutation(
         "move-retypes",
@@ -425,5 +439,13 @@ BUDDY = (
         "set_pageblock_migratetype(z, pfn, mt)\n            free_one_page(z, head, order)",
         "free_one_page(z, head, order)\n            set_pageblock_migratetype(z, pfn, mt)",
         "6.12: the pageblock has its new type when the cut page is freed",
+    ),
+    Mutation(
+        "covered-order",
+        "page_alloc.covered_by_free_block",
+        "(z.state[head] & ORDER_MASK) >= order",
+        "(z.state[head] & ORDER_MASK) > order",
+        "a free page of just two pageblocks covers the second one",
+        equivalent="the search then goes on over tails of a free page, which all pass",
     ),
 )

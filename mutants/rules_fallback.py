@@ -79,6 +79,27 @@ FALLBACK = (
         "pages that their driver moves count as movable",
     ),
     Mutation(
+        "alike-pair",
+        "fallback.count_movable",
+        "if size == 2 and pairs and",
+        "if size >= 2 and pairs and",
+        "5.15: the tail of a compound page of two counts as movable, of no larger one",
+    ),
+    Mutation(
+        "alike-pair-lru",
+        "fallback.count_movable",
+        " and not on_lru(z, pfn):",
+        ":",
+        "5.15: not if it is on the LRU",
+    ),
+    Mutation(
+        "alike-pair-compound",
+        "fallback.count_movable",
+        "pairs and z.flags[pfn] & PG_COMPOUND and",
+        "pairs and",
+        "5.15: nor if it is not compound",
+    ),
+    Mutation(
         "alike-compound-driver",
         "fallback.count_movable",
         "movable += 1 if z.flags[pfn] & CLASS_MASK == C_MOVABLE_OPS else min(size, end - pfn)",
@@ -247,6 +268,20 @@ FALLBACK = (
         "if current >= z.pageblock_order:",
         "if current > z.pageblock_order:",
         "6.12: a page of a pageblock is claimed without a watermark boost",
+    ),
+    Mutation(
+        "claim-counts-off",
+        "fallback.try_to_claim_block",
+        "        if z.stat_threshold:\n",
+        "        if False:\n",
+        "6.12: a claimed page is counted off whole, which a counter that lags shows",
+    ),
+    Mutation(
+        "claim-counts-on",
+        "fallback.try_to_claim_block",
+        "held_back(z, held_back(z, z.stat_free_diff - size) + size - asked) + asked",
+        "held_back(z, z.stat_free_diff - size) + asked",
+        "6.12: and what is left of it counted on again",
     ),
     Mutation(
         "claim-boost",

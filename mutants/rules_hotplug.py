@@ -228,4 +228,25 @@ HOTPLUG = (
         "get_pageblock_migratetype(z, pfn), False)",
         "onlined pages go to the tails",
     ),
+    Mutation(
+        "hotplug-clean-pinned",
+        "memory_hotplug.drop_clean_pages",
+        "(PG_PINNED | PG_COMPOUND)",
+        "PG_COMPOUND",
+        "clean file pages are dropped unless they are pinned",
+    ),
+    Mutation(
+        "hotplug-clean-clean",
+        "memory_hotplug.drop_clean_pages",
+        " and z.flags[pfn] & PG_CLEAN:",
+        ":",
+        "and unless they are dirty",
+    ),
+    Mutation(
+        "hotplug-all-class",
+        "memory_hotplug.all_class",
+        "z.state[pfn] != ALLOC or ",
+        "",
+        "pages that are whole blocks are no single offline pages",
+    ),
 )

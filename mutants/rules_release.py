@@ -1,19 +1,48 @@
-"""Mutations of release.py: a release with another release's choice."""
+"""Mutations of release.py: a release, a patch of the seed or a fault of it with another choice.
+
+Some are worded by hand; every other entry of the tables gets one by itself, so that no rule and no choice is left out.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from .mutation import Mutation
 
-__all__ = ["CHOICES"]
+__all__ = ["CHOICES", "unchanged_choices"]
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "pageblock" / "mm" / "release.py"
+
+#: Each release's table of what it does otherwise than the one before it.
+TABLES = {
+    "5.15": "_LEGACY",
+    "5.19": "_PAGEBLOCK_ALIGNED",
+    "6.1": "_MERGED",
+    "6.1-vanilla": "_VANILLA",
+    "6.12": "_HYGIENE",
+    "6.19": "_ISOLATE_BIT",
+}
+
+#: Choices that the model knows and no release makes.
+OF_NO_RELEASE = ("MERGE_ANY",)
 
 
 def choice(release: str, rule: str, value: str, other: str, words: str, equivalent: str = "") -> Mutation:
     """A release that chooses otherwise."""
     name = f"{release}-{rule.lower().replace('_', '-')}"
-    where = {"5.15": "_LEGACY", "6.1-vanilla": "_VANILLA", "6.1": "_MERGED", "6.12": "_HYGIENE"}[release]
     old, new = (f"    k.RULE_{rule}: k.{choice}," for choice in (value, other))
-    return Mutation(name, f"release={where}", old, new, f"{release}: {words}", equivalent)
+    return Mutation(name, f"release={TABLES[release]}", old, new, f"{release}: {words}", equivalent)
 
 
-CHOICES = (
+WORDED = (
+    Mutation(
+        "naive-span",
+        "release=_NAIVE",
+        "**_PAGEBLOCK_ALIGNED, k.RULE_SPAN: k.SPAN_PAGEBLOCK}",
+        "**_PAGEBLOCK_ALIGNED, k.RULE_SPAN: k.SPAN_MAX_ORDER}",
+        "naive: isolation rounds to pageblocks",
+    ),
     choice("5.15", "MERGE", "MERGE_WHILE_ISOLATED", "MERGE_MERGEABLE", "free pageblocks of any types merge"),
     choice("5.15", "SPAN", "SPAN_MAX_ORDER", "SPAN_PAGEBLOCK", "isolation rounds to max order blocks"),
     choice(
@@ -76,3 +105,83 @@ CHOICES = (
     ),
     choice("6.1-vanilla", "OFFLINE_LIST", "LIST_SPLITS_LAST", "LIST_HEAD_AGAIN", "split pages move after the list"),
 )
+
+#: Why an entry cannot matter, by the name of its mutation.
+EQUIVALENT: dict[str, str] = {
+    "5.15-failed-types": "asked by the scheme of the seed's patch 4 alone, which brings its own choice",
+    "6.19-failed-types": "asked by the scheme of the seed's patch 4 alone: rule isolation decides it here",
+}
+
+
+def table(text: str, name: str) -> str:
+    """The text of a table of release.py."""
+    found = re.search(rf"\n{name}(: [^\n=]+)? = \{{(.*?)\}}\n", text, re.DOTALL)
+    return found[2] if found else ""
+
+
+def rules_of(text: str) -> dict[str, list[tuple[str, str]]]:
+    """The choices of each rule, by its name without RULE_, in their order, each with the words of the choice."""
+    rules: dict[str, list[tuple[str, str]]] = {}
+    for piece in re.split(r"\n    Rule\(\n", text)[1:]:
+        name, body = re.findall(r"k\.RULE_(\w+),(.*?)\n    \),", piece, re.DOTALL)[0]
+        words = re.findall(r"k\.(\w+): ((?:\"[^\"]*\"\s*)+)", body)
+        rules[name] = [(value, "".join(re.findall(r"\"([^\"]*)\"", text))) for value, text in words]
+    return rules
+
+
+def other_choice(choices: list[tuple[str, str]], value: str) -> str:
+    """The choice after this one that some release makes."""
+    names = [name for name, _ in choices if name not in OF_NO_RELEASE]
+    return names[(names.index(value) + 1) % len(names)]
+
+
+def entries(text: str) -> tuple[Mutation, ...]:
+    """One mutation for each entry of a release's table; for each rule of a switch one for when it is on, one for off."""
+    rules = rules_of(text)
+    found: list[Mutation] = []
+    for release, name in TABLES.items():
+        for rule, value in re.findall(r"k\.RULE_(\w+): k\.(\w+),", table(text, name)):
+            words = f"{rule.lower().replace('_', ' ')}: {dict(rules[rule])[value]}"
+            found.append(choice(release, rule, value, other_choice(rules[rule], value), words))
+    for kind, name in (("patch", "PATCHES"), ("fault", "FAULTS")):
+        for label, body in re.findall(r"\n    \"?(\w)\"?: Switch\((.*?)\n    \),", table(text, name), re.DOTALL):
+            for rule, on, off in re.findall(r"\(k\.RULE_(\w+), k\.(\w+), k\.(\w+)\)", body):
+                other = off if off != on else other_choice(rules[rule], on)
+                for state, new in (("on", (other, off)), ("off", (on, on if off != on else other))):
+                    found.append(
+                        Mutation(
+                            f"{kind}-{label}-{rule.lower().replace('_', '-')}-{state}",
+                            f"release={name}",
+                            f"(k.RULE_{rule}, k.{on}, k.{off})",
+                            f"(k.RULE_{rule}, k.{new[0]}, k.{new[1]})",
+                            f"{kind} {label} {state}: {rule.lower().replace('_', ' ')}: "
+                            f"{dict(rules[rule])[on if state == 'on' else off]}",
+                        )
+                    )
+    return tuple(found)
+
+
+def all_choices(text: str) -> tuple[Mutation, ...]:
+    """Those worded by hand, then those of all other entries."""
+    worded = {(mutation.where, mutation.old) for mutation in WORDED}
+    rest = [mutation for mutation in entries(text) if (mutation.where, mutation.old) not in worded]
+    return (*WORDED, *(replace(mutation, equivalent=EQUIVALENT.get(mutation.name, "")) for mutation in rest))
+
+
+def unchanged_choices(text: str, mutations: Sequence[Mutation]) -> list[str]:
+    """Rules and choices of release.py that no mutation replaces, as "RULE_MERGE: MERGE_MERGEABLE"."""
+    changed = {
+        (rule, value)
+        for mutation in mutations
+        if mutation.where.startswith("release=")
+        for rule, value in re.findall(r"k\.RULE_(\w+)[:,] k\.(\w+)", mutation.old)
+    }
+    return [
+        f"RULE_{rule}: {value}"
+        for rule, choices in rules_of(text).items()
+        for value, _ in choices
+        if value not in OF_NO_RELEASE and (rule, value) not in changed
+    ]
+
+
+CHOICES = all_choices(SOURCE.read_text())

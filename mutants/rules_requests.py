@@ -56,6 +56,27 @@ REQUESTS = (
         "but not for an atomic request",
     ),
     Mutation(
+        "underflow-order-0",
+        "watermark.zone_watermark_fast",
+        "order == 0 and ",
+        "",
+        "5.15: only order 0 passes where less than nothing is free",
+    ),
+    Mutation(
+        "underflow-strict",
+        "watermark.zone_watermark_fast",
+        "usable_free(z, alloc_flags) < 0:",
+        "usable_free(z, alloc_flags) <= 0:",
+        "5.15: and not where just nothing is free",
+    ),
+    Mutation(
+        "underflow-lag",
+        "watermark.usable_free",
+        "z.nr_free_cma_pages - z.stat_cma_diff",
+        "z.nr_free_cma_pages",
+        "the counter of free CMA pages lags",
+    ),
+    Mutation(
         "mark-atomic-half",
         "watermark.zone_watermark_ok",
         "mark -= mark // 2\n        if alloc_flags & ALLOC_NON_BLOCK:",
@@ -362,12 +383,28 @@ REQUESTS = (
         "6.12: falling below the high watermark is noted for the per-cpu tuning",
     ),
     Mutation(
+        "pcp-miss-unused",
+        "gfp.rmqueue",
+        "            pfn = rmqueue_buddy(z, order, mt, alloc_flags & (ALLOC_CMA | ALLOC_NOFRAGMENT))\n"
+        "            if pfn != NONE or z.rules[RULE_PCP_MISS] == MISS_FAILS:\n",
+        "            pfn = rmqueue_buddy(z, order, mt, alloc_flags & (ALLOC_CMA | ALLOC_NOFRAGMENT))\n"
+        "            if pfn != NONE:\n",
+        "5.15: an order with per-cpu lists never gets at the reserve, also where they hold nothing",
+    ),
+    Mutation(
+        "pcp-miss-5.15",
+        "gfp.rmqueue",
+        "            pfn = rmqueue_pcplist(z, order, mt, alloc_flags)\n"
+        "            if pfn != NONE or z.rules[RULE_PCP_MISS] == MISS_FAILS:\n",
+        "            pfn = rmqueue_pcplist(z, order, mt, alloc_flags)\n            if pfn != NONE:\n",
+        "5.15: a per-cpu list that cannot be refilled is the end",
+    ),
+    Mutation(
         "pcp-then-buddy",
         "gfp.rmqueue",
         "            pfn = rmqueue_pcplist(z, order, mt, alloc_flags)\n"
-        "            if pfn != NONE or z.rules[RULE_PCP_MISS] == MISS_FAILS:\n"
-        "                return pfn",
-        "            return rmqueue_pcplist(z, order, mt, alloc_flags)",
+        "            if pfn != NONE or z.rules[RULE_PCP_MISS] == MISS_FAILS:\n",
+        "            pfn = rmqueue_pcplist(z, order, mt, alloc_flags)\n            if True:\n",
         "when the per-cpu lists cannot be refilled the buddy lists are asked",
     ),
     Mutation(
@@ -446,5 +483,12 @@ REQUESTS = (
         "order = z.max_order\n",
         "order = z.pageblock_order\n",
         "at boot blocks are as large as alignment allows",
+    ),
+    Mutation(
+        "gigantic-ascending",
+        "gfp.free_gigantic",
+        "free_frames(z, i, 0)",
+        "free_frames(z, 2 * pfn + (1 << order) - 1 - i, 0)",
+        "a gigantic page is freed page by page, ascending",
     ),
 )

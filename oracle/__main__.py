@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from .errors import OracleError, UsageError
 from .packages import default_cache
@@ -19,13 +20,21 @@ from .workload import PROFILES
 __all__ = ["main"]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a wrong argument in one line; --help has the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"oracle: {message} (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
 def _parser() -> argparse.ArgumentParser:
     profiles = "\n".join(
         f"  {name:<11} {profile.about} ({profile.zone_mib} MiB, {profile.nr_ops} requests"
         f"{', per-cpu lists on' if profile.pcp else ''})"
         for name, profile in PROFILES.items()
     )
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="oracle",
         description="Boot a real Debian kernel in QEMU and record what its page allocator does.",
         epilog=f"profiles:\n{profiles}",

@@ -18,8 +18,7 @@ from pageblock.machine import read_machine
 from pageblock.machine.zones import snapshot_memory
 from pageblock.mm.errors import OutOfMemoryError
 from pageblock.mm.memory import Member, Memory
-
-from .conftest import heal
+from tests.checked import heal
 
 M, U = Migratetype.MOVABLE, Migratetype.UNMOVABLE
 MIB, GIB = 1 << 20, 1 << 30

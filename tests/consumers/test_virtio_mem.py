@@ -19,8 +19,8 @@ from pageblock.machine import read_machine
 from pageblock.machine.zones import snapshot_memory
 from pageblock.mm.geometry import Geometry
 from pageblock.mm.memory import Member, Memory
+from tests.checked import heal
 
-from .conftest import heal
 from .test_memory_hotplug import STUCK, alloc_at
 
 M, U = Migratetype.MOVABLE, Migratetype.UNMOVABLE

@@ -81,6 +81,47 @@ def test_a_wrong_pfn_is_a_divergence(small: Path, capsys: pytest.CaptureFixture[
     assert f"divergence at operation 1 (line {number}): allocate order {order}" in out
     assert f"kernel  pfn {int(pfn) + (1 << int(order))}" in out
     assert f"model   pfn {pfn}" in out
+    assert f"pfn {pfn} before it, in the model: entry 0 of the order 10 MOVABLE list" in out
+    assert "not changed since the start" in out
+
+
+def test_a_divergence_names_what_changed_the_list_before(small: Path) -> None:
+    numbers = [i for i, line in enumerate(small.read_text().splitlines(), 1) if line.startswith("a ") and " 0 " in line]
+    number = numbers[40]
+    op, handle, order, kind, pfn = small.read_text().splitlines()[number - 1].split()
+    change(small, number, f"{op} {handle} {order} {kind} {int(pfn) ^ 1}")
+    divergence = replay(small).divergence
+    assert divergence is not None
+    assert any(
+        line.startswith(f"pfn {pfn} before it, in the model: entry 0 of the order ") for line in divergence.around
+    )
+    lists = [line for line in divergence.around if " list before it: " in line]
+    assert len(lists) > 1
+    assert any("last by operation " in line and "(line " in line for line in divergence.around)
+
+
+def test_a_wrong_move_names_where_its_pages_were(small: Path) -> None:
+    number = next(
+        i for i, line in enumerate(small.read_text().splitlines(), 1) if line.startswith("c ") and ">" in line
+    )
+    line = small.read_text().splitlines()[number - 1]
+    source, target = line.partition(" : ")[2].split()[0].split(">")
+    change(small, number, line.replace(f"{source}>{target}", f"{source}>{int(target) ^ 1}", 1))
+    divergence = replay(small).divergence
+    assert divergence is not None
+    assert divergence.kernel.endswith(f"{source}>{int(target) ^ 1}")
+    assert divergence.model.endswith(f"{source}>{target}")
+    assert any(line.startswith(f"pfn {source} before it, in the model: in use: handle ") for line in divergence.around)
+
+
+def test_a_request_refused_by_the_model_alone_says_by_what(small: Path) -> None:
+    number = next(
+        i for i, line in enumerate(small.read_text().splitlines(), 1) if line.startswith("c ") and "= -16" in line
+    )
+    change(small, number, small.read_text().splitlines()[number - 1].replace("= -16", "= 0"))
+    divergence = replay(small).divergence
+    assert divergence is not None
+    assert divergence.model.startswith("errno -16 by ")
 
 
 def test_a_wrong_hash_is_a_divergence(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +133,34 @@ def test_a_wrong_hash_is_a_divergence(small: Path, capsys: pytest.CaptureFixture
     (result,) = json.loads(capsys.readouterr().out)
     assert result["divergence"]["line"] == number
     assert result["divergence"]["what"] == "digest of the free lists"
+
+
+def test_a_wrong_hash_names_the_lists_that_changed_since_the_last_equal_one(small: Path) -> None:
+    numbers = [i for i, line in enumerate(small.read_text().splitlines(), 1) if line.startswith("H ")]
+    fields = small.read_text().splitlines()[numbers[1] - 1].split()
+    fields[2] = "0" * 16
+    change(small, numbers[1], " ".join(fields))
+    divergence = replay(small).divergence
+    assert divergence is not None
+    changed = [line for line in divergence.around if " MOVABLE list: changed " in line]
+    assert changed
+    lines = [int(line.partition("(line ")[2].partition(")")[0].replace(",", "")) for line in changed]
+    assert lines == sorted(lines, reverse=True)
+    assert all(numbers[0] < line < numbers[1] for line in lines)
+
+
+def test_a_hash_of_types_that_differs_names_the_requests_since_the_last_equal_one(small: Path) -> None:
+    lines = small.read_text().splitlines()
+    numbers = [i for i, line in enumerate(lines, 1) if line.startswith("H ")]
+    fields = lines[numbers[1] - 1].split()
+    fields[3] = "0" * 16
+    change(small, numbers[1], " ".join(fields))
+    divergence = replay(small).divergence
+    assert divergence is not None
+    ranges = [line for line in divergence.around if line.startswith("alloc_contig_range [")]
+    last = max(i for i, line in enumerate(lines[: numbers[1]], 1) if line.startswith("c "))
+    assert last > numbers[0]
+    assert f"(line {last})" in ranges[0]
 
 
 def test_a_wrong_counter_is_a_divergence(small: Path) -> None:
@@ -127,6 +196,7 @@ def test_another_release_diverges() -> None:
         (0, "c 1 2 x : = 0", "malformed record"),
         (0, "y 1", "no record starts with 'y 1'"),
         (0, "c 888888 99999999 512 : = 0 t=1", "outside the zone"),
+        (0, "c 888888 0 512 : 99999999>1 = 0 t=1", "pfn 99999999 is outside the zone"),
         (0, "C 1 2 3 : = -12", "no CMA area"),
         (0, "R 1", "no CMA area"),
     ],
@@ -167,10 +237,74 @@ def test_a_first_dump_that_no_zone_can_have_names_the_line(
 
 def test_a_later_dump_of_another_zone_names_the_line(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = small.read_text().splitlines()
-    lines[-1:-1] = ["D begin mid", "T 1:3", "D end stat_free=0"]
+    begin = line_number(small, "D begin")
+    dump = lines[begin - 1 : line_number(small, "D end")]
+    lines[-1:-1] = ["T 1:3" if line.startswith("T ") else line for line in dump]
     small.write_text("\n".join(lines) + "\n")
     assert main(["replay", str(small)]) == 2
-    assert f"line {len(lines) - 3}: the dump has 3 pageblocks" in capsys.readouterr().err
+    assert f"line {len(lines) - len(dump)}: the dump has 3 pageblocks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("start", "new", "says"),
+    [
+        ("T ", "N x=1", "the dump has no T line"),
+        ("W ", "N x=1", "the dump has no W line"),
+        ("Q ", "N x=1", "the dump has no Q line"),
+        ("Z ", "Z start_pfn=1 spanned=2", "the dump has start_pfn 1, the first one "),
+        ("D end", "L 99 1 5\nD end stat_free=0", "no free list has order 99 and type 1"),
+        ("D end", "P 0 77 5\nD end stat_free=0", "there is no per-cpu list 77"),
+    ],
+)
+def test_a_later_dump_with_a_part_missing_or_too_many_names_the_line(
+    small: Path, start: str, new: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(small, 1, small.read_text().splitlines()[0].replace("pcp=0", "pcp=1"))
+    lines = small.read_text().splitlines()
+    begin = line_number(small, "D begin")
+    dump = lines[begin - 1 : line_number(small, "D end")]
+    at = next(i for i, line in enumerate(dump) if line.startswith(start))
+    dump[at : at + 1] = new.split("\n")
+    lines[-1:-1] = dump
+    small.write_text("\n".join(lines) + "\n")
+    assert main(["replay", str(small)]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_final_dump_without_its_handles_is_a_divergence(small: Path) -> None:
+    lines = small.read_text().splitlines()
+    first = line_number(small, "D begin") - 1
+    last = line_number(small, "D end")
+    allocation = next(line for line in lines if line.startswith("a "))
+    dump = ["D begin final", *lines[first + 1 : last]]
+    small.write_text("\n".join([*lines[:last], allocation, "f 0", *dump, "E ops=2"]) + "\n")
+    assert allocation.split()[1] == "0"
+    assert replay(small).divergence is None
+    # the zone as after it, but for the handle, which only the list of handles tells
+    number = next(i for i, line in enumerate(lines) if line.startswith("a "))
+    small.write_text("\n".join([*lines[: number + 1], *dump[:-1], dump[-1], "E ops=1"]) + "\n")
+    assert replay(small).divergence is not None
+
+
+def test_a_handle_in_use_is_not_given_a_range(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    number = line_number(small, "a ")
+    handle = small.read_text().splitlines()[number - 1].split()[1]
+    change(small, number + 1, f"c {handle} 0 512 : = 0 t=1")
+    assert main(["replay", str(small)]) == 2
+    assert f"line {number + 1}: handle {handle} is in use" in capsys.readouterr().err
+
+
+def test_a_trace_that_ends_in_a_line_is_cut_off(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    number = line_number(small, "a ")
+    small.write_text("\n".join(small.read_text().splitlines()[:number]))
+    assert main(["replay", str(small)]) == 2
+    assert f"line {number}: the trace ends in the middle of a line: it is cut off" in capsys.readouterr().err
+
+
+def test_two_traces_in_one_file_are_refused(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small.write_text(small.read_text() * 2)
+    assert main(["replay", str(small)]) == 2
+    assert "one trace a file" in capsys.readouterr().err
 
 
 def test_a_release_that_is_asked_for_serves_an_unknown_kernel(small: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_handle_freed_with_all_others_leaves_the_bitmap(tmp_path: Path) -> Non
         (
             ("C 1 8 0 : @1024 1024>0 =0 = 1024 t=1",),
             "cma_alloc of 8 pages aligned to order 0, try 1, migration 1",
-            "1 moves, here (1024, 0)",
+            "1 moves, here 1024>0",
             "0 moves, here none",
         ),
         (("R 4",), "cma_release of handle 4", "released", "empty"),

@@ -38,3 +38,14 @@ def test_a_pinned_page_stays_and_gives_its_target_to_the_next(release: str) -> N
         PageClass.FREE,
         PageClass.FILE,
     ]
+
+
+@pytest.mark.parametrize(
+    ("release", "drawn", "moves"),
+    [("6.1", "t3", ()), ("6.12", "t3", ((0, 32),)), ("6.1", "g3", ()), ("6.12", "g3", ())],
+)
+def test_6_12_moves_pages_smaller_than_a_pageblock_but_none_of_hugetlb(
+    release: str, drawn: str, moves: tuple[tuple[int, int], ...]
+) -> None:
+    """isolate_migratepages_block: skip_isolation_on_order; PageHuge goes to isolate_or_dissolve_huge_page only for CMA."""
+    assert zone_of(release, f"M: {drawn} f3", "M: k4", "M: f3 k*8").compact_memory() == moves

@@ -7,7 +7,7 @@ pages here, windows of the old rule 32.
 
 import pytest
 
-from pageblock import ContigRefused, PageClass, Zone
+from pageblock import ContigRefused, PageClass, PageFlag, Zone
 
 from .test_rules_layout import ISO, M, U, events, lists, types, zone_of
 
@@ -179,4 +179,36 @@ def test_the_pages_of_a_huge_page_without_a_target(release: str, sources: list[i
     moved = zone.alloc_contig_range(0, 8).moved
     assert [source for source, _, _ in moved] == sources
     assert all(order == 0 for _, _, order in moved)
+    assert {zone.page(target).page_class for _, target, _ in moved if target is not None} == {PageClass.ANON}
     zone.check()
+
+
+@pytest.mark.parametrize(
+    ("release", "sources"),
+    [("5.15", [4, 1, 7, 6, 5]), ("6.1-vanilla", [1, 7, 6, 5, 4]), ("6.1", [1, 7, 6, 5, 4]), ("6.19", [1, 5, 6, 7, 4])],
+)
+def test_one_smaller_than_a_pageblock_is_no_batch_of_its_own(release: str, sources: list[int]) -> None:
+    """The batch goes on: nr_pages of it are fewer than NR_MAX_BATCHED_MIGRATION, which is a pageblock's."""
+    zone = Zone(64, release, 0, 3, 3)
+    assert [zone.alloc(0) for _ in range(64)] == list(range(64))
+    for pfn in [0, 2, 3, *range(4, 8), *range(17, 64, 2)]:
+        zone.free(pfn)
+    assert zone.alloc(2, 1, PageClass.THP) == 4
+    assert [source for source, _, _ in zone.alloc_contig_range(0, 8).moved] == sources
+
+
+@ALL
+def test_a_gigantic_page_is_freed_page_by_page_ascending(release: str) -> None:
+    """free_contig_range: the block that is whole last heads the list."""
+    zone = Zone(64, release, 0, 5, 4, populate=False)
+    zone.load_pages([0], [64], [PageClass.HUGETLB], [6], [PageFlag.COMPOUND])
+    zone.free(0)
+    assert lists(zone, M) == {5: [32, 0]}
+
+
+@ALL
+def test_a_range_is_freed_page_by_page_ascending(release: str) -> None:
+    zone = Zone(64, release, 0, 5, 4)
+    zone.alloc_contig_range(0, 64)
+    zone.free_contig_range(0, 64)
+    assert lists(zone, M) == {5: [32, 0]}

@@ -200,6 +200,15 @@ def test_the_tail_of_a_compound_page_of_two_counts_as_movable_on_5_15(release: s
     assert types(zone) == [U if claimed else M]
 
 
+@pytest.mark.parametrize("release", ["5.15", "6.1"])
+@pytest.mark.parametrize("block", ["M: s2 a*8 k*3 f0", "M: t1 a*6 k*7 f0", "M: k1 a*8 k*5 f0"])
+def test_no_other_tail_counts_as_movable_once_more(release: str, block: str) -> None:
+    """8 movable, 1 free, 7 alike: of a larger compound page, one on the LRU, or one of two that is not compound."""
+    zone = zone_of(release, block)
+    assert zone.alloc(0, U) == 15
+    assert types(zone) == [U]
+
+
 @BOTH
 def test_movable_compound_pages_for_a_movable_request(release: str) -> None:
     """4 free and the 4 pages of a THP, or 4 free and one head."""

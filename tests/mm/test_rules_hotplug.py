@@ -330,6 +330,13 @@ def test_only_offline_pages_are_onlined() -> None:
             zone.generic_online_page(pfn, order)
 
 
+def test_a_block_that_is_one_large_page_is_not_onlined_by_its_head() -> None:
+    zone = zone_of("6.1", "M: o1 o*14", "M: f4")
+    with pytest.raises(UsageError, match="is not PageOffline throughout"):
+        zone.generic_online_page(0, 0)
+    zone.generic_online_page(2, 1)
+
+
 # ---- around it ----
 
 
@@ -383,3 +390,15 @@ def test_a_tail_is_migrated_by_its_head() -> None:
     assert zone.do_migrate_range(6, 32).moved == 5
     assert [move["pfn"] for move in moves] == [4, 8]
     zone.check()
+
+
+@ALL
+def test_clean_file_pages_are_dropped_unless_dirty_or_pinned(release: str) -> None:
+    zone = zone_of(release, "M: c i C a f2 f3", "M: f4")
+    assert zone.drop_clean_pages() == 1
+    assert [zone.page(pfn).page_class for pfn in range(4)] == [
+        PageClass.FREE,
+        PageClass.FILE,
+        PageClass.FILE,
+        PageClass.ANON,
+    ]

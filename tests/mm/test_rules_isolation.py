@@ -8,7 +8,7 @@ pages here, windows of the old rule 32.
 import numpy as np
 import pytest
 
-from pageblock import OPERATION, ContigRefused, Migratetype, PageClass, Zone
+from pageblock import OPERATION, ContigRefused, Migratetype, PageClass, PageFlag, Zone
 
 from .test_rules_layout import ISO, C, M, U, lists, types, zone_of
 
@@ -51,6 +51,40 @@ def test_cma_merges_with_movable_on_5_15_alone(release: str, merges: bool) -> No
         zone = zone_of(release, *drawn)
         zone.free(0)
         assert (5 in {**lists(zone, M), **lists(zone, C)}) is merges
+
+
+@pytest.mark.parametrize(
+    ("release", "becomes"), [("5.15", [U, M]), ("6.1", [U, M]), ("6.12", [M, M]), ("6.19", [M, M])]
+)
+def test_the_type_of_a_pageblock_that_is_merged(release: str, becomes: list[Migratetype]) -> None:
+    """__free_one_page: the buddy's pageblock keeps its type; since 6.10 it gets that of the page that is freed."""
+    zone = zone_of(release, "U: f4", "M: a f0 f1 f2 f3")
+    zone.free(16)
+    assert (types(zone), lists(zone, M)) == (becomes, {5: [0]})
+
+
+@pytest.mark.parametrize(
+    ("release", "page_class", "order", "zone_movable", "refuses"),
+    [
+        ("6.12", PageClass.MOVABLE_OPS, 1, False, False),
+        ("6.19", PageClass.MOVABLE_OPS, 1, False, True),
+        ("6.19", PageClass.MOVABLE_OPS, 0, False, False),  # two that are not compound
+        ("6.19", PageClass.THP, 1, False, False),
+        ("6.19", PageClass.MOVABLE_OPS, 1, True, False),
+    ],
+)
+def test_a_compound_page_that_its_driver_moves(
+    release: str, page_class: PageClass, order: int, zone_movable: bool, refuses: bool
+) -> None:
+    """has_unmovable_pages (6.19): a compound page that is neither hugetlb nor on the LRU, outside ZONE_MOVABLE."""
+    zone = Zone(32, release, 0, 5, 4, populate=False, zone_movable=zone_movable)
+    flags = PageFlag.COMPOUND if order else 0
+    zone.load_pages([0, 2, 4], [2, 2, 28], [PageClass.ANON, page_class, PageClass.ANON], [0, order, 0], [0, flags, 0])
+    if refuses:
+        assert refused_at(zone, 0, 16) == 2
+    else:
+        zone.start_isolate_page_range(0, 16)
+        assert types(zone) == [ISO, M]
 
 
 # ---- cutting a free page of many pageblocks ----
@@ -243,6 +277,14 @@ def test_a_request_past_the_zones_end_is_refused_there(release: str, retyped: li
     assert zone.run(request).tolist() == [-16, -16]
     assert (types(zone), zone.nr_free_pages, zone.nr_isolate_pageblock) == (retyped, 48, 0)
     assert zone.last_refusal()[2] == 64
+
+
+@pytest.mark.parametrize(("release", "at", "retyped"), [("5.15", 32, [U, U]), ("5.15+p3", 64, [M, M])])
+def test_pages_before_a_request_past_the_zones_end(release: str, at: int, retyped: list[Migratetype]) -> None:
+    """The window begins with a kernel page, which is looked at unless patch 3 is on."""
+    zone = zone_of(release, "U: a*16", "U: f4", "U: k f0 f1 f2 f3", "U: f4")
+    assert zone.run(np.array([(3, 0, M, PageClass.KERNEL, 0, 48, 32)], OPERATION)).tolist() == [-16]
+    assert (zone.last_refusal()[2], types(zone)[2:]) == (at, retyped)
 
 
 @pytest.mark.parametrize("release", ["5.15", "seed", "seed-as-posted", "6.1", "6.12", "6.19"])

@@ -439,3 +439,39 @@ def test_where_a_refill_finds_nothing_the_buddy_lists_are_asked(release: str) ->
     zone.set_highatomic(16, 16)
     zone.set_pcp(100, 4)
     assert zone.alloc(0, U, atomic=True) == 16
+
+
+# ---- 6.19: what differs ----
+
+
+@pytest.mark.parametrize(("release", "left"), [("6.12", 3), ("6.19", 2)])
+@pytest.mark.parametrize("batch", [8])
+def test_6_19_frees_an_overflow_a_batch_at_a_time(release: str, left: int, batch: int) -> None:
+    """free_frozen_page_commit: 16 pages are a huge page in one go; in two batches of 8 a huge page each, from the same list."""
+    zone = Zone(1024, release, 0, 5, 4)
+    single = [zone.alloc(0, U) for _ in range(4)]
+    huge = [zone.alloc(4, M) for _ in range(4)]
+    zone.set_pcp(64, batch)
+    for pfn in (*single, *huge[:3]):
+        zone.free(pfn)
+    zone.set_pcp(64, batch, high_min=64, high_max=64, free_count=0)
+    drained = events(zone, "mm_page_pcpu_drain")
+    zone.free(huge[3])
+    assert [event["pfn"] for event in drained] == huge[: 4 - left]
+
+
+@pytest.mark.parametrize(
+    ("release", "free_count", "emptied"),
+    [("6.12", 3, False), ("6.12", 4, True), ("6.19", 53, False), ("6.19", 54, True)],
+)
+def test_6_19_small_high_order_pages_empty_the_lists_later(release: str, free_count: int, emptied: bool) -> None:
+    """pcp->free_count >= batch + pcp->high_min / 2: a batch of 4 and half of 100."""
+    zone = Zone(1024, release, 0, 5, 4)
+    last = zone.alloc(1)
+    pfns = [zone.alloc(0) for _ in range(10)]
+    zone.set_pcp(10_000, 1)
+    for pfn in pfns:
+        zone.free(pfn)
+    zone.set_pcp(1000, 4, high_min=100, high_max=2000, free_count=free_count, flags=1)
+    zone.free(last)
+    assert zone.nr_pcp_pages == (0 if emptied else 12)

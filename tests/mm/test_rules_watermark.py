@@ -125,12 +125,67 @@ def test_less_than_nothing_is_much_for_an_order_0_request_on_5_15(release: str, 
     zone.set_highatomic(1024, 1024)  # exactly nothing
     refused = [(0, U), (1, U)]
     if passes:
+        with pytest.raises(OutOfMemoryError):
+            zone.alloc(0, U)
         zone.set_highatomic(1025, 1025)
         assert zone.alloc(0, U) == 0
         refused = [(1, U)]
     for order, migratetype in refused:
         with pytest.raises(OutOfMemoryError):
             zone.alloc(order, migratetype)
+
+
+@BOTH
+def test_watermarks_see_a_counter_of_cma_pages_that_lags(release: str) -> None:
+    """NR_FREE_CMA_PAGES says 16 still, as NR_FREE_PAGES says 64: 48 are free to others."""
+    zone = zone_of(release, "C: f4", *["U: f4"] * 3)
+    zone.set_stat_threshold(4)
+    assert [zone.alloc(0, M) for _ in range(3)] == [0, 1, 2]
+    zone.set_watermarks(48, 48, 48)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+    zone.set_watermarks(47, 47, 47)
+    assert zone.alloc(0, U) == 16
+
+
+@pytest.mark.parametrize(("release", "seen"), [("6.1", 32), ("6.12", 31)])
+def test_claiming_a_whole_page_brings_a_lagging_counter_up_to_date(release: str, seen: int) -> None:
+    """6.12 try_to_claim_block: 32 pages are counted off and 31 on again, more than the threshold; 6.1 counts the one taken."""
+    zone = zone_of(release, "M: f5", "M:")
+    zone.set_stat_threshold(4)
+    assert zone.alloc(0, U) == 0
+    zone.set_watermarks(seen, seen, seen)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+    zone.set_watermarks(seen - 1, seen - 1, seen - 1)
+    assert zone.alloc(0, U) == 1
+
+
+def test_6_12_counts_on_what_is_left_of_a_claimed_page() -> None:
+    """32 pages off, which reach the threshold of 20; 16 on again, which do not, and are held back."""
+    zone = zone_of("6.12", "M: f5", "M:")
+    zone.set_stat_threshold(20)
+    assert zone.alloc(4, U) == 0
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+
+
+@pytest.mark.parametrize(("pages", "seen"), [("f0 k", 11), ("f1 k*2", 6)])
+def test_6_12_counts_a_claimed_pageblock_block_by_block(pages: str, seen: int) -> None:
+    """__move_freepages_block: 3 pages are held back; 1 more and 1 less reach no threshold of 4, 2 more do, and 2 lag then.
+
+    With one page taken, 7 are free; 4 are held back, or 1 of the other side.
+    """
+    zone = zone_of("6.12", "U: k f0 k f0 k f0 k*10", f"M: {' '.join([pages] * (8 if pages == 'f0 k' else 4))}")
+    zone.set_stat_threshold(4)
+    for _ in range(3):
+        zone.alloc(0, U)
+    assert zone.alloc(0, U) >= 16
+    zone.set_watermarks(seen, seen, seen)
+    with pytest.raises(OutOfMemoryError):
+        zone.alloc(0, U)
+    zone.set_watermarks(seen - 1, seen - 1, seen - 1)
+    zone.alloc(0, U)
 
 
 # ---- a block of the order must be there ----
@@ -297,12 +352,25 @@ def test_a_large_atomic_request_takes_from_the_reserve_first_a_small_one_last(re
     assert zone.alloc(1, U, atomic=True) == 0
 
 
+@pytest.mark.parametrize(("release", "pfn"), [("5.15", None), ("6.1-vanilla", None), ("6.1", 16), ("6.12", 16)])
+def test_an_order_0_atomic_request_gets_at_the_reserve_since_a_backport(release: str, pfn: int | None) -> None:
+    """rmqueue_buddy: if (!page && (alloc_flags & ALLOC_NON_BLOCK)), which 6.1 as released lacks."""
+    zone = zone_of(release, "U: k4", "H: f4")
+    zone.set_highatomic(16, 16)
+    if pfn is None:
+        with pytest.raises(OutOfMemoryError):
+            zone.alloc(0, U, atomic=True)
+    else:
+        assert zone.alloc(0, U, atomic=True) == pfn
+
+
 @pytest.mark.parametrize("release", ["5.15", "seed"])
-@pytest.mark.parametrize("high", [0, 100])
-def test_on_5_15_orders_with_per_cpu_lists_never_get_at_the_reserve(release: str, high: int) -> None:
+@pytest.mark.parametrize("high", [None, 0, 100])
+def test_on_5_15_orders_with_per_cpu_lists_never_get_at_the_reserve(release: str, high: int | None) -> None:
     """rmqueue: goto out, whatever rmqueue_pcplist answers."""
     zone = zone_of(release, "U: k5", "U:", "H: f5", "H:")
-    zone.set_pcp(high, 10 if high else 1)
+    if high is not None:
+        zone.set_pcp(high, 10 if high else 1)
     zone.set_highatomic(32)
     for order in (1, 3):
         with pytest.raises(OutOfMemoryError):

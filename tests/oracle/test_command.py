@@ -206,3 +206,15 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         with whole_folder(target) as draft:
             (draft / "a").write_text(text)
     assert (target / "a").read_text() == "second"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--kernel", "6.12", "--seed", "abc"], ["--kernel"], ["--kernel", "6.12", "--pcp", "2"]]
+)
+def test_a_wrong_argument_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("oracle: ")
+    assert err.count("\n") == 1

@@ -61,8 +61,8 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_wrong_move_is_a_divergence(text: str, tmp_path: Path) -> None:
-    head, mark, rest = re.split(r"(^K : \d+>)", text, maxsplit=1, flags=re.MULTILINE)
-    changed = write(tmp_path, head + mark + "1" + rest)
+    head, mark, target, rest = re.split(r"(^K : \d+>)(\d+)", text, maxsplit=1, flags=re.MULTILINE)
+    changed = write(tmp_path, f"{head}{mark}{int(target) ^ 1}{rest}")
     divergence = replay(changed).divergence
     assert divergence is not None
     assert divergence.what == "compaction, migration 1"

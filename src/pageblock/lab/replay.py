@@ -24,6 +24,7 @@ from ..machine.trace import (
     Dump,
     FreeAll,
     Hash,
+    Record,
     TraceReader,
     first_difference,
     to_operations,
@@ -31,6 +32,7 @@ from ..machine.trace import (
 from ..mm import OPERATION, Migratetype, PageClass, Zone
 from ..mm.errors import KernelBugError
 from .accounting import accounting
+from .history import PCP_LISTS, History, list_name, pcp_list_name
 
 __all__ = ["Divergence", "Replay", "replay"]
 
@@ -45,12 +47,18 @@ OFFNODE = 0xFFFFFFFE
 _GROW = 1 << 10
 MOST_HANDLES = 1 << 28
 
+#: Operations before a divergence that are looked at one by one, at most.
+_LOOKED_AT = 2000
+
 
 #: Trace letter of a page that is not the trace's -> class. Tails without a reference (0) are no page of their own.
 _FOREIGN = {"R": PageClass.RESERVED, "S": PageClass.SLAB, "T": PageClass.PGTABLE, "0": PageClass.FREE}
 
-#: Geometry and counters of a dump that the model follows, by their names in the trace.
-_DUMPED = ("boost", "highatomic", "free_highatomic")
+#: Watermarks and counters of a dump that the model follows, by their names in the trace.
+_DUMPED = ("min", "low", "lowmem_reserve", "boost", "highatomic", "free_highatomic")
+
+#: What the three digests are of, and what the names of that begin with in a history.
+_DIGESTS = (("free lists", "order "), ("pageblock types", "type of pageblock"), ("per-cpu lists", "per-cpu list"))
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,27 @@ class Replay:
 class _Parted(Exception):
     """Carries the divergence out of the comparison."""
 
-    def __init__(self, line: int, what: str, kernel: object, model: object, around: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        line: int,
+        what: str,
+        kernel: object,
+        model: object,
+        about: tuple[str, ...] = (),
+        pfns: tuple[int | None, ...] = (),
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Both answers, and what is worth a look.
+
+        Args:
+            about: names of lists, or what the names of everything that is meant begin with (``History``).
+            pfns: pages, counted from the zone's first.
+            whole: it is the state as a whole that differs, and no operation's answer.
+        """
         super().__init__(what)
-        self.line, self.what, self.around = line, what, around
+        self.line, self.what, self.about, self.whole = line, what, about, whole
+        self.pfns = tuple(dict.fromkeys(pfn for pfn in pfns if pfn is not None and pfn >= 0))
         self.kernel, self.model = str(kernel), str(model)
 
 
@@ -108,14 +134,33 @@ def replay(
     Raises:
         InputError: a trace that cannot be read or makes no sense, with its line.
     """
-    return _Player(TraceReader(path, release), until, progress).play()
+    player = _Player(TraceReader(path, release), until, progress)
+    done = player.play()
+    if done.divergence is not None:
+        # once more, the stretch since all was last equal one operation at a time
+        first = max(player.agreed, done.divergence.operations - _LOOKED_AT)
+        history = History(first, first == player.agreed)
+        again = _Player(TraceReader(path, release), until, None, history).play()
+        done.divergence = again.divergence or done.divergence
+    return done
 
 
 class _Player:
     """One replay: the zone, the handles, and the operations that wait to be run."""
 
-    def __init__(self, reader: TraceReader, until: int | None, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(
+        self,
+        reader: TraceReader,
+        until: int | None,
+        progress: Callable[[int, int], None] | None,
+        history: History | None = None,
+    ) -> None:
         self.reader = reader
+        self.history = history
+        # operations when lists, types and counters were last compared, and equal
+        self.agreed = 0
+        # handles before the last operation, for the history
+        self.history_handles: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)
         self.until = until
         self.progress = progress
         self.done = Replay(reader.path.name, reader.header.kernel, reader.header.release)
@@ -151,13 +196,42 @@ class _Player:
                     self.zone = self.begin(record)
                 else:
                     self.compare_dump(record)
+                if self.history is not None and not isinstance(record, Actions | FreeAll):
+                    self.look(record.line, asked(record))
+                    if asked(record) and self.done.operations > self.history.first:
+                        self.history.remember(self.done.operations, record.line, asked(record))
                 if self.until is not None and self.done.operations >= self.until:
                     break
         except _Parted as parted:
             self.done.divergence = Divergence(
-                parted.line, self.done.operations, parted.what, parted.kernel, parted.model, parted.around
+                parted.line, self.done.operations, parted.what, parted.kernel, parted.model, self.around(parted)
             )
         return self.done
+
+    # ---- where they part ----
+
+    def look(self, line: int, what: str) -> None:
+        """Let the history see what an operation changed; the ones before its stretch are passed over."""
+        if self.history is not None and self.zone is not None and self.done.operations >= self.history.first:
+            self.history.look(self.zone, self.counters(self.zone), self.done.operations, line, what)
+            self.history_handles = self.handles.copy()
+
+    def around(self, parted: _Parted) -> tuple[str, ...]:
+        """The pages and lists that a divergence is about, and when they changed last: as the model has them."""
+        history = self.history
+        if history is None or history.types is None:
+            return ()
+        assert self.zone is not None
+        sizes = self.sizes[: len(self.history_handles)]
+        found = [
+            f"pfn {pfn} before it, in the model: {history.whereabouts(self.zone, pfn, self.history_handles, sizes)}"
+            for pfn in parted.pfns[:4]
+        ]
+        if parted.about and parted.about[0] in history.lists:
+            return (*found, *history.describe_lists(parted.about, "here" if parted.whole else "before it"))
+        if parted.about:
+            found += history.describe_changes(parted.about, "now")
+        return tuple(found)
 
     # ---- the initial state ----
 
@@ -265,7 +339,18 @@ class _Player:
             row = rows[done]
             words = REASONS[why].format(handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=g.nr_pages)
             raise self.reader.fail(words, int(row["line"]))
-        self.run_and_compare(zone, ops, rows)
+        if self.history is None:
+            self.run_and_compare(zone, ops, rows)
+            return
+        at = min(max(self.history.first - self.done.operations, 0), len(rows))
+        if at:
+            self.run_and_compare(zone, ops[:at], rows[:at])
+            self.look(int(rows["line"][at - 1]), "")
+        for i in range(at, len(rows)):
+            if self.history.types is None:
+                self.look(0, "")
+            self.run_and_compare(zone, ops[i : i + 1], rows[i : i + 1])
+            self.look(int(rows["line"][i]), asked_for(rows[i], int(ops["migratetype"][i])))
 
     def run_and_compare(self, zone: Zone, ops: npt.NDArray[np.void], rows: npt.NDArray[np.void]) -> None:
         """Run a batch; the first answer that differs ends the replay."""
@@ -280,15 +365,14 @@ class _Player:
         self.done.operations += i + 1
         row, answer = rows[i], int(results[i])
         mt = int(ops["migratetype"][i])
-        what = f"free handle {row['handle']}"
-        if row["op"] == ord("a"):
-            what = f"allocate order {row['order']} {Migratetype(mt).name}"
+        allocates = row["op"] == ord("a")
         raise _Parted(
             int(row["line"]),
-            what,
-            "freed" if row["op"] != ord("a") else "no memory" if row["pfn"] < 0 else f"pfn {row['pfn']}",
+            asked_for(row, mt),
+            "freed" if not allocates else "no memory" if row["pfn"] < 0 else f"pfn {row['pfn']}",
             f"errno {answer}" if answer < 0 else f"pfn {answer - zone.start_pfn}",
-            self.lists_around(zone, int(row["order"]), mt, "after the batch"),
+            self.lists_of(int(row["order"]), mt) if allocates else (),
+            (int(row["pfn"]), answer - zone.start_pfn) if allocates else (),
         )
 
     def free_all(self, line: int) -> None:
@@ -324,21 +408,39 @@ class _Player:
             raise self.reader.fail(f"range [{c.start}, +{c.nr_pages}) is outside the zone", c.line)
         if c.start >> 30 or c.nr_pages >> 30 or c.start + c.nr_pages == 0:
             raise self.reader.fail(f"no kernel is asked for the range [{c.start}, +{c.nr_pages})", c.line)
+        if self.handles[c.handle] != EMPTY:
+            raise self.reader.fail(f"handle {c.handle} is in use", c.line)
+        self.check_moves(c.line, c.moves)
         moves: list[tuple[int, int | None, int]] = []
         errno = self.ask(zone, c, moves)
         first = zone.start_pfn
         moved = tuple((source - first, None if target is None else target - first) for source, target, _ in moves)
-        what = f"alloc_contig_range [{c.start}, {c.start + c.nr_pages})"
+        what = asked(c)
         if errno != (BUG if c.errno is None else c.errno):
             theirs = "stopped with a BUG" if c.errno is None else f"errno {c.errno}"
-            mine = "BUG in {}: {} at pfn {}".format(*zone.last_refusal()) if errno == BUG else f"errno {errno}"
-            raise _Parted(c.line, what, theirs, mine, self.lists_around(zone, None, 1, "after it"))
+            step, rule, refused = zone.last_refusal()
+            mine = f"BUG in {step}: {rule} at pfn {refused}" if errno == BUG else f"errno {errno}"
+            if errno < 0 and errno != BUG:
+                mine += f" by {step} at pfn {refused - first}: {rule}"
+            if c.why is not None:
+                theirs += (
+                    f" for {'an unmovable page' if c.why[0] == 'U' else 'a page that is not free'} at pfn {c.why[1]}"
+                )
+            pfns = (c.why[1] if c.why else None, refused - first if errno < 0 else None)
+            raise _Parted(c.line, what, theirs, mine, self.lists_of(0, Migratetype.MOVABLE), pfns)
         self.compare_moves(c.line, what, c.moves, moved)
         self.own -= sum(1 << order for _, target, order in moves if target is None)
         if errno == 0:
             self.own += c.nr_pages
             self.sizes[c.handle] = c.nr_pages
             self.is_contig[c.handle] = True
+
+    def check_moves(self, line: int, moves: Moves) -> None:
+        """Migrations of a trace that no kernel can have made are malformed."""
+        nr_pages = self.need_zone(line).geometry.nr_pages
+        for pfn in (pfn for move in moves for pfn in move if pfn is not None):
+            if not 0 <= pfn < nr_pages:
+                raise self.reader.fail(f"pfn {pfn} is outside the zone of {nr_pages} pages", line)
 
     # ---- CMA ----
 
@@ -356,9 +458,13 @@ class _Player:
             raise self.reader.fail(f"handle {c.handle} is in use", c.line)
         if c.count < 1 or not 0 <= c.align < 64:
             raise self.reader.fail(f"no request for {c.count} pages aligned to order {c.align} is made of CMA", c.line)
+        for attempt in c.tries:
+            self.check_moves(c.line, attempt.moves)
+        if c.pfn is not None and c.pfn >= zone.geometry.nr_pages:
+            raise self.reader.fail(f"pfn {c.pfn} is outside the zone of {zone.geometry.nr_pages} pages", c.line)
         self.done.operations += 1
         self.done.cma_requests += 1
-        what = f"cma_alloc of {c.count} pages aligned to order {c.align}"
+        what = asked(c)
         bug = ""
         try:
             answer = area.alloc(c.count, c.align, owner=c.handle, handles=self.handles)
@@ -442,8 +548,10 @@ class _Player:
             raise _Parted(
                 line,
                 f"{what}, migration {at + 1}",
-                f"{len(theirs)} moves, here {theirs[at] if at < len(theirs) else 'none'}",
-                f"{len(mine)} moves, here {mine[at] if at < len(mine) else 'none'}",
+                f"{len(theirs)} moves, here {move_at(theirs, at)}",
+                f"{len(mine)} moves, here {move_at(mine, at)}",
+                self.lists_of(0, Migratetype.MOVABLE),
+                tuple(pfn for moves in (theirs, mine) for pfn in (moves[at] if at < len(moves) else ())),
             )
         self.done.migrations += len(mine)
 
@@ -456,6 +564,7 @@ class _Player:
             raise self.reader.fail(
                 f"the kernel was not asked to compact (errno {c.errno}): record the trace again", c.line
             )
+        self.check_moves(c.line, c.moves)
         moves = np.array(zone.compact_memory(), np.int64).reshape(-1, 2)
         moved = tuple((int(source), int(target)) for source, target in (moves - zone.start_pfn).tolist())
         self.compare_moves(c.line, "compaction", c.moves, moved)
@@ -478,20 +587,14 @@ class _Player:
 
     # ---- comparisons ----
 
-    def lists_around(self, zone: Zone, order: int | None, mt: int, when: str) -> tuple[str, ...]:
-        """The free lists of a type near an order, as far as a person wants to read."""
-        orders = (
-            range(zone.geometry.max_order + 1)
-            if order is None
-            else range(order, min(order + 3, zone.geometry.max_order + 1))
-        )
-        found = []
-        for o in orders:
-            pfns = (zone.free_list(o, mt).astype(np.int64) - zone.start_pfn).tolist()
-            if pfns:
-                shown = " ".join(map(str, pfns[:8])) + (" …" if len(pfns) > 8 else "")
-                found.append(f"model's order {o} {Migratetype(mt).name} list {when}: {shown}")
-        return tuple(found[:4])
+    def lists_of(self, order: int, mt: int) -> tuple[str, ...]:
+        """Names of the lists that an allocation looks at, in its order."""
+        assert self.zone is not None
+        g = self.zone.geometry
+        names = [list_name(o, mt) for o in range(order, g.max_order + 1)]
+        if self.reader.header.per_cpu_lists and (order <= 3 or order == g.pageblock_order):
+            names.insert(0, pcp_list_name(3 * order + mt if order <= 3 else 12 + (mt == Migratetype.MOVABLE)))
+        return tuple(names)
 
     def compare_hash(self, h: Hash) -> None:
         """Digests and counters."""
@@ -500,20 +603,17 @@ class _Player:
         if self.progress is not None:
             self.progress(self.reader.position, self.reader.size)
         if h.digests is not None:
-            names = ("free lists", "pageblock types", "per-cpu lists")
-            for name, theirs, ours in zip(names, h.digests, zone.digests(self.isolate_number), strict=True):
+            for (name, about), theirs, ours in zip(_DIGESTS, h.digests, zone.digests(self.isolate_number), strict=True):
                 if theirs != ours:
-                    raise _Parted(
-                        h.line,
-                        f"digest of the {name}",
-                        f"{theirs:016x}",
-                        f"{ours:016x}",
-                        self.lists_around(zone, None, 1, "here"),
-                    )
+                    raise _Parted(h.line, f"digest of the {name}", f"{theirs:016x}", f"{ours:016x}", (about,))
         ours_by_name = self.counters(zone) if h.op == "H" else accounting(zone, self.handles, self.sizes)
         for name, theirs in h.counters.items():
             if name in ours_by_name and ours_by_name[name] != theirs:
-                raise _Parted(h.line, f"counter {name}", theirs, ours_by_name[name])
+                whatever = ("counter", "type of pageblock")
+                abouts = (f"counter {name}",) if h.op == "H" else whatever
+                raise _Parted(h.line, f"counter {name}", theirs, ours_by_name[name], abouts)
+        if h.digests is not None:
+            self.agreed = self.done.operations
 
     def counters(self, zone: Zone) -> dict[str, int]:
         """What an ``H`` line counts."""
@@ -534,8 +634,9 @@ class _Player:
         zone = self.need_zone(dump.line)
         self.done.dumps += 1
         first = zone.start_pfn
-        if not dump.types:
+        if not dump.types and dump.after_bug:
             return
+        self.check_dump(dump, zone)
         types = np.concatenate([np.full(count, self.type_of(mt), np.uint8) for mt, count in dump.types])
         holes = np.concatenate([np.full(count, mt == 9) for mt, count in dump.types])
         ours = zone.pageblock_types
@@ -545,25 +646,27 @@ class _Player:
         if len(different):
             block = int(different[0])
             raise _Parted(
-                dump.line, f"type of pageblock {block}", Migratetype(types[block]).name, Migratetype(ours[block]).name
+                dump.line,
+                f"type of pageblock {block}",
+                Migratetype(types[block]).name,
+                Migratetype(ours[block]).name,
+                (f"type of pageblock {block}",),
             )
         for order in range(zone.geometry.max_order + 1):
             for number in range(self.isolate_number + 1):
                 theirs = dump.free.get((order, number), np.zeros(0, np.int64))
                 mine = zone.free_list(order, self.type_of(number)).astype(np.int64) - first
-                self.compare_list(
-                    dump.line, f"order {order} {Migratetype(self.type_of(number)).name} list", theirs, mine
-                )
+                self.compare_list(dump.line, list_name(order, self.type_of(number)), theirs, mine)
         if self.reader.header.per_cpu_lists:
-            for pindex in range(15):
+            for pindex in range(PCP_LISTS):
                 mine = zone.pcp_list(pindex).astype(np.int64) - first
                 self.compare_list(
-                    dump.line, f"per-cpu list {pindex}", dump.pcp_lists.get(pindex, np.zeros(0, np.int64)), mine
+                    dump.line, pcp_list_name(pindex), dump.pcp_lists.get(pindex, np.zeros(0, np.int64)), mine
                 )
             state = zone.pcp_state()
             for name, theirs_q in dump.pcp.items():
                 if name in state and state[name] != theirs_q:
-                    raise _Parted(dump.line, f"per-cpu {name}", theirs_q, state[name])
+                    raise _Parted(dump.line, f"per-cpu {name}", theirs_q, state[name], ("per-cpu list",))
         free, free_cma = zone.vm_stats()
         for name, theirs_n, ours in (
             ("NR_FREE_PAGES", dump.counted.get("stat_free"), free),
@@ -571,13 +674,30 @@ class _Player:
             ("nr_isolate_pageblock", dump.watermarks.get("nr_isolate"), zone.nr_isolate_pageblock),
         ):
             if theirs_n is not None and theirs_n != ours:
-                raise _Parted(dump.line, f"counter {name}", theirs_n, ours)
-        reserves = zone.reserves()
+                raise _Parted(dump.line, f"counter {name}", theirs_n, ours, ("counter", "type of pageblock"))
+        marks = dict(zip(("min", "low", "lowmem_reserve"), zone.watermarks, strict=True)) | zone.reserves()
         for name in _DUMPED:
-            if name in dump.watermarks and name in reserves and dump.watermarks[name] != reserves[name]:
-                raise _Parted(dump.line, f"watermark line, {name}", dump.watermarks[name], reserves[name])
-        if dump.owned:
+            if name in dump.watermarks and name in marks and dump.watermarks[name] != marks[name]:
+                raise _Parted(dump.line, f"watermark line, {name}", dump.watermarks[name], marks[name])
+        if dump.owned or dump.tag == "final":
             self.compare_owned(dump, zone)
+        self.agreed = self.done.operations
+
+    def check_dump(self, dump: Dump, zone: Zone) -> None:
+        """A later dump that lacks a part, or is of another zone, is malformed: nothing of it goes unread."""
+        g = zone.geometry
+        for letter, part in (("Z", dump.zone), ("T", dump.types), ("W", dump.watermarks), ("Q", dump.pcp)):
+            if not part and (letter != "Q" or self.reader.header.per_cpu_lists):
+                raise self.reader.fail(f"the dump has no {letter} line: record the trace again", dump.line)
+        for key, ours in (("start_pfn", zone.start_pfn), ("spanned", g.nr_pages)):
+            if dump.number(key) != ours:
+                raise self.reader.fail(f"the dump has {key} {dump.number(key)}, the first one {ours}", dump.line)
+        for order, number in dump.free:
+            if order > g.max_order or not 0 <= number <= self.isolate_number:
+                raise self.reader.fail(f"no free list has order {order} and type {number}", dump.line)
+        for pindex in dump.pcp_lists:
+            if not 0 <= pindex < PCP_LISTS:
+                raise self.reader.fail(f"there is no per-cpu list {pindex}", dump.line)
 
     def compare_list(self, line: int, what: str, theirs: npt.NDArray[np.int64], mine: npt.NDArray[np.int64]) -> None:
         if np.array_equal(theirs, mine):
@@ -588,15 +708,18 @@ class _Player:
         raise _Parted(
             line,
             f"{what}, entry {at}",
-            f"{len(theirs)} entries: … {' '.join(map(str, theirs[at : at + 6]))}",
-            f"{len(mine)} entries: … {' '.join(map(str, mine[at : at + 6]))}",
+            entries_from(theirs, at),
+            entries_from(mine, at),
+            (what,),
+            tuple(int(pfns[at]) for pfns in (theirs, mine) if at < len(pfns)),
+            whole=True,
         )
 
     def compare_owned(self, dump: Dump, zone: Zone) -> None:
         """Live handles: the same ones, at the same pfns, those in other zones apart."""
-        owned = np.concatenate(dump.owned)
+        owned = np.concatenate([*dump.owned, np.zeros(0, ACTION)])
         handles, pfns = owned["handle"], owned["pfn"]
-        highest = int(handles.max())
+        highest = int(handles.max(initial=0))
         if highest < MOST_HANDLES:
             self.room_for(highest, dump.line)
         places = self.handles[np.minimum(handles, len(self.handles) - 1)].astype(np.int64)
@@ -607,7 +730,40 @@ class _Player:
         if wrong.any():
             i = int(np.argmax(wrong))
             theirs = int(pfns[i]) if inside[i] else "another zone"
-            raise _Parted(dump.line, f"handle {handles[i]}", theirs, int(here[i]) if places[i] < OFFNODE else None)
+            mine = int(here[i]) if places[i] < OFFNODE else None
+            raise _Parted(dump.line, f"handle {handles[i]}", theirs, mine, (), (int(pfns[i]), mine), whole=True)
         more = np.setdiff1d(np.flatnonzero(self.handles != EMPTY), handles)
         if len(more):
             raise _Parted(dump.line, "live handles", "none more", f"also {more[:5].tolist()}")
+
+
+def asked_for(row: npt.NDArray[np.void], migratetype: int) -> str:
+    """An allocation or a free, in words."""
+    if row["op"] == ord("a"):
+        return f"allocate order {row['order']} {Migratetype(migratetype).name} for handle {row['handle']}"
+    return f"free{' the range of' if row['op'] == ord('g') else ''} handle {row['handle']}"
+
+
+def asked(record: Record) -> str:
+    """Any other operation of a trace, in words."""
+    if isinstance(record, Contig):
+        return f"alloc_contig_range [{record.start}, {record.start + record.nr_pages})"
+    if isinstance(record, CmaAlloc):
+        return f"cma_alloc of {record.count} pages aligned to order {record.align}"
+    if isinstance(record, CmaRelease):
+        return f"cma_release of handle {record.handle}"
+    return "compaction" if isinstance(record, Compaction) else ""
+
+
+def move_at(moves: Moves, at: int) -> str:
+    """One of the migrations in the trace's own words."""
+    if at >= len(moves):
+        return "none"
+    source, target = moves[at]
+    return f"{source}>{'another zone' if target is None else target}"
+
+
+def entries_from(pfns: npt.NDArray[np.int64], at: int) -> str:
+    """The entries of a list from ``at`` on, as far as a person wants to read."""
+    shown = " ".join(map(str, pfns[at : at + 6])) or "no more"
+    return f"{len(pfns)} entries{', from there on' if at else ''}: {shown}{' …' if len(pfns) > at + 6 else ''}"

@@ -272,6 +272,8 @@ class TraceReader:
                 break
             op = line[:1]
             try:
+                if self.position > self.size and op != "E":
+                    raise self.fail("the trace ends in the middle of a line: it is cut off")
                 if op in ("a", "f", "g"):
                     raise self.fail(f"malformed record {line[:60]!r}")
                 if op in ("c", "x", "I"):
@@ -285,6 +287,8 @@ class TraceReader:
                 elif op == "z":
                     yield FreeAll(self.line)
                 elif op == "E":
+                    if self.raw[self.position :].strip():
+                        raise self.fail("there is more behind the closing E: one trace a file", self.line + 1)
                     return
                 elif op == "C":
                     yield self._cma_alloc(line)

@@ -17,7 +17,7 @@ from ...view.terminal import stdout
 from ...view.trial import show, to_json
 from ..doctor import recorded_machine
 
-__all__ = ["MOST", "answer", "block_size_option", "machine_options", "read", "whole_pages"]
+__all__ = ["MOST", "answer", "block_size_option", "machine_options", "read", "tried_releases", "whole_pages"]
 
 #: Bytes that 52 bits of physical address reach.
 MOST = 1 << 52
@@ -60,6 +60,14 @@ def read(source: str | None, recorded: bool) -> Snapshot:
     path = recorded_machine() if recorded else Path(source) if source is not None else None
     with page_progress("reading kpageflags") as progress:
         return read_machine(path, progress=progress)
+
+
+def tried_releases(snapshot: Snapshot, releases: Sequence[str]) -> Sequence[str]:
+    """Those asked for, or the one nearest to the machine's kernel and then the usual ones; the first answers."""
+    if releases:
+        return releases
+    own = nearest_release(snapshot.kernel) if snapshot.kernel else None
+    return [own, *(name for name in TRIED_RELEASES if name != own)] if own else TRIED_RELEASES
 
 
 def answer(

@@ -5,14 +5,16 @@ import click
 from ...consumers import Step, Trial
 from ...consumers.cma import CmaAnswer, CmaArea, vmstat
 from ...consumers.dma import CMA_ALIGNMENT, CmaParameter, early_cma, get_order
+from ...consumers.kernel import cma_min_alignment_pages
 from ...doctor.sizes import size_name
 from ...errors import InputError
 from ...lab.areas import NoPlace, place_area, recorded_areas
 from ...lab.explain import explain_cma
 from ...machine import Snapshot
+from ...mm import Geometry
 from ...mm.memory import Memory
 from ...mm.types import Migratetype
-from .asking import MOST, answer, machine_options, read, whole_pages
+from .asking import MOST, answer, machine_options, read, tried_releases, whole_pages
 
 __all__ = ["command"]
 
@@ -47,7 +49,9 @@ def command(
     """Allocations from a CMA area: which place of the bitmap, what was moved, what refused."""
     snapshot = read(source, recorded)
     pages = whole_pages("--alloc", size, snapshot)
-    wanted = _area(area, snapshot) if area is not None else None
+    # what the release that answers refuses is a mistake in the question; what another refuses, a difference to tell
+    first = tried_releases(snapshot, releases)[0]
+    wanted = _area(area, snapshot, first) if area is not None else None
     order = min(get_order(pages * snapshot.page_size, snapshot.page_size), CMA_ALIGNMENT) if align is None else align
     has_cma = any(
         zone.block_types is not None and (zone.block_types == Migratetype.CMA).any() for zone in snapshot.zones
@@ -118,8 +122,8 @@ def _assumptions(area: str | None, has_cma: bool) -> list[str]:
     return lines
 
 
-def _area(text: str, snapshot: Snapshot) -> CmaParameter:
-    """cma= as the kernel reads it, but nothing that it would silently pass over."""
+def _area(text: str, snapshot: Snapshot, release: str) -> CmaParameter:
+    """cma= as the kernel reads it, but nothing that it would silently pass over, nor that the release that answers refuses."""
     wanted = early_cma(text)
     if wanted.rest or not text[:1].isdigit() or not wanted.size or "@-" in text or text.endswith(("@", "-")):
         raise InputError(f"--area {text[:80]!r} is no size[@base[-limit]]: write for example 256M, 64M@2G or 64M@0-4G")
@@ -135,4 +139,14 @@ def _area(text: str, snapshot: Snapshot) -> CmaParameter:
     present = sum(zone.present for zone in snapshot.zones) * snapshot.page_size
     if wanted.size > present:
         raise InputError(f"--area {text}: the machine has {present >> 20:,} MiB of memory in all: choose less")
+    end = max(zone.end_pfn for zone in snapshot.zones) * snapshot.page_size
+    if wanted.base + wanted.size > end:
+        raise InputError(f"--area {text}: it reaches beyond the end of memory, {end:#x}: choose a lower base")
+    geometry = Geometry(1, 0, snapshot.max_order, snapshot.pageblock_order, snapshot.page_size, None)
+    align = cma_min_alignment_pages(release, geometry) * snapshot.page_size
+    if wanted.fixed and wanted.base % align:
+        raise InputError(
+            f"--area {text}: {release} refuses with -22 (cma_declare_contiguous_nid): region at {wanted.base:#x} must be "
+            f"aligned to {align:#x} bytes"
+        )
     return wanted
