@@ -79,6 +79,30 @@ def test_the_balance_with_cma_sees_lagging_counters(release: str) -> None:
     assert [zone.alloc(0, M) for _ in range(11)] == [0, 1, 2, 3, 4, 16, 17, 18, 19, 20, 5]
 
 
+# ---- zone_page_state: a counter below zero reads as zero (CONFIG_SMP) ----
+
+EVERY = pytest.mark.parametrize("release", ["5.15", "seed-as-posted", "6.1", "6.12"])
+
+
+@EVERY
+def test_counters_below_zero_read_as_zero(release: str) -> None:
+    """What /proc and watermarks see; the counter itself goes on from where it is."""
+    zone = zone_of(release, "M: f4")
+    zone.set_counters(nr_free_pages=-3, nr_free_cma_pages=-5)
+    assert zone.vm_stats() == (0, 0)
+    assert (zone.nr_free_pages, zone.nr_free_cma_pages) == (-3, -5)
+
+
+@EVERY
+@pytest.mark.parametrize("counted", [0, -6])
+def test_less_than_no_cma_adds_nothing_to_what_is_free(release: str, counted: int) -> None:
+    """__zone_watermark_unusable_free subtracts zone_page_state(NR_FREE_CMA_PAGES), which is never below zero."""
+    zone = zone_of(release, "U: f4", "M: f4")
+    zone.set_watermarks(10, 10, 10)
+    zone.set_counters(nr_free_cma_pages=counted)
+    assert left_by(zone) == 10
+
+
 @BOTH
 def test_all_but_one_page_of_the_request_are_subtracted(release: str) -> None:
     """unusable_free = (1 << order) - 1: at order 2 a request still succeeds at 104 free pages, not at 103."""

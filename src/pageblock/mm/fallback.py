@@ -56,7 +56,7 @@ if not cython.compiled:
         held_back,
         move_freepages_block,
     )
-    from .watermark import boost_watermark
+    from .watermark import boost_watermark, zone_page_state
 
 
 @cython.cfunc
@@ -394,7 +394,9 @@ def _rmqueue_elsewhere(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_
 @cython.exceptval(check=False)
 def cma_holds_most(z: ZoneState, taken: cython.uint) -> cython.bint:
     """Whether more than half of what is free lies in CMA pageblocks, as the counters tell when ``taken`` pages more are gone."""
-    return 2 * (z.nr_free_cma_pages - z.stat_cma_diff) > z.nr_free_pages - z.stat_free_diff - taken
+    return 2 * zone_page_state(z.nr_free_cma_pages, z.stat_cma_diff) > zone_page_state(
+        z.nr_free_pages, z.stat_free_diff + taken
+    )
 
 
 @cython.cfunc

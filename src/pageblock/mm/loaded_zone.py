@@ -35,7 +35,7 @@ if not cython.compiled:
     )
     from .zone import get_pageblock_migratetype, ptr64s, ptr8, zone_bind
     from .freelist import add_to_free_list_tail, del_page_from_free_list, list_insert
-    from .watermark import update_far_mark
+    from .watermark import update_far_mark, zone_page_state
     from .overlap import overlap_bind, overlap_init
     from .pcplist import drain_all_pages, pcp_head, pindex_to_order
     from .gfp import get_page_from_freelist, unreserve_highatomic_pageblock
@@ -346,8 +346,11 @@ class LoadedZone(BareZone):
         self.refresh_vm_stats()
 
     def vm_stats(self) -> tuple[int, int]:
-        """NR_FREE_PAGES and NR_FREE_CMA_PAGES as watermarks and /proc read them: without what the CPU holds back."""
-        return int(self.nr_free_pages - self.stat_free_diff), int(self.nr_free_cma_pages - self.stat_cma_diff)
+        """NR_FREE_PAGES and NR_FREE_CMA_PAGES as watermarks and /proc read them: see ``zone_page_state``."""
+        return (
+            int(zone_page_state(self.nr_free_pages, self.stat_free_diff)),
+            int(zone_page_state(self.nr_free_cma_pages, self.stat_cma_diff)),
+        )
 
     def refresh_vm_stats(self) -> None:
         """Fold what is held back into the counters, as the kernel does once a second."""

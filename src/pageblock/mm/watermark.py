@@ -34,6 +34,15 @@ if not cython.compiled:
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
+def zone_page_state(counted: cython.longlong, held_back: cython.longlong) -> cython.longlong:
+    """A counter as the kernel reads it: without what a CPU holds back, and zero where it is below (include/linux/vmstat.h)."""
+    return max(counted - held_back, cython.cast(cython.longlong, 0))
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
 def usable_free(z: ZoneState, alloc_flags: cython.uint) -> cython.longlong:
     """Free pages less those set apart from the request (__zone_watermark_unusable_free, 6.1); it may be negative.
 
@@ -41,9 +50,9 @@ def usable_free(z: ZoneState, alloc_flags: cython.uint) -> cython.longlong:
     the HIGHATOMIC reserve only for those that may dip into reserves. Rule "highatomic mark": 6.1 subtracts the size of
     the reserved pageblocks, 6.12 what is free in them.
     """
-    free: cython.longlong = z.nr_free_pages - z.stat_free_diff
+    free: cython.longlong = zone_page_state(z.nr_free_pages, z.stat_free_diff)
     if not alloc_flags & ALLOC_CMA:
-        free -= z.nr_free_cma_pages - z.stat_cma_diff
+        free -= zone_page_state(z.nr_free_cma_pages, z.stat_cma_diff)
     if not alloc_flags & ALLOC_RESERVES:
         free -= z.nr_reserved_highatomic if z.rules[RULE_HIGHATOMIC_MARK] == MARK_RESERVED else z.nr_free_highatomic
     return free
@@ -104,7 +113,7 @@ def watermarks_are_far(z: ZoneState, taken: cython.uint) -> cython.bint:
     True only if ``zone_watermark_ok`` is, for the low watermark and, where it is looked at, the high one, and will be
     until ``taken`` pages more are gone.
     """
-    return z.nr_free_pages - taken - z.nr_free_cma_pages > z.far_mark
+    return z.nr_free_pages - taken - zone_page_state(z.nr_free_cma_pages, 0) > z.far_mark
 
 
 @cython.cfunc
