@@ -49,7 +49,7 @@ if not cython.compiled:
         move_freepages_block,
     )
     from .watermark import update_far_mark, watermarks_are_far, zone_watermark_fast, zone_watermark_ok
-    from .overlap import drop_used_block, note_used_pages
+    from .overlap import drop_used_block, frees_used_page, note_used_pages
     from .fallback import _rmqueue
     from .pcplist import free_unref_page, pcp_allowed_order, rmqueue_pcplist
 
@@ -180,6 +180,7 @@ def get_page_from_freelist(
 ) -> cython.uint:
     """One attempt above one watermark; NONE if refused (6.1.192, 6.12)."""
     pfn: cython.uint
+    per_cpu: cython.bint
     if z.rules[RULE_PCP_TUNING] == TUNING_AUTO and not z.below_high:
         # 6.12 notes, for the tuning of the per-cpu lists, that the zone fell below its high watermark
         z.below_high = not zone_watermark_ok(z, order, z.wmark_high + z.watermark_boost, alloc_flags)
@@ -188,7 +189,10 @@ def get_page_from_freelist(
     if z.overlapping:
         note_used_pages(z)
     pfn = rmqueue(z, order, mt, alloc_flags)
-    while z.overlapping and pfn != NONE and drop_used_block(z, pfn, order):
+    per_cpu = pcp_allowed_order(z, order)
+    while z.overlapping and pfn != NONE and drop_used_block(z, pfn, order, 1 if per_cpu else 1 << order):
+        if not per_cpu:
+            mod_zone_freepage_state(z, cython.cast(cython.longlong, 1) << order, z.taken_type)
         note_used_pages(z)
         pfn = rmqueue(z, order, mt, alloc_flags)
     if pfn != NONE and alloc_flags & ALLOC_HIGHATOMIC:
@@ -283,7 +287,7 @@ def free_pages(z: ZoneState, pfn: cython.uint) -> cython.void:
         emit(z, EV_FREE, pfn, order)
     if order > z.max_order:
         free_gigantic(z, pfn, order)
-    else:
+    elif not z.overlapping or not frees_used_page(z, pfn, order):
         free_frames(z, pfn, order)
 
 

@@ -1,7 +1,9 @@
 """Free blocks that cover pages in use: what the seed's patch as posted can leave behind, and what the kernel makes of it.
 
-The kernel takes such a block from its list like any other. As it hands it out it looks at each page (check_new_page) and drops
-the whole block if one is in use: its pages keep their users, what was free in it is lost (mm/page_alloc.c, 5.15).
+The kernel takes such a block from its list like any other. As it hands it out it looks at its pages (check_new_pages) and drops
+the whole block if one is in use: its pages keep their users, what was free in it is lost (mm/page_alloc.c, 5.15). Of an order
+that has per-cpu lists it looks at the first page only (check_new_pcp); of another a dropped block stays counted as free, for
+rmqueue subtracts what it hands out.
 A zone in which this never happened pays nothing for it.
 """
 
@@ -71,8 +73,8 @@ def note_used_pages(z: ZoneState) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def drop_used_block(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.bint:
-    """After a block was taken: whether a page of it is in use, so that the block is dropped (check_new_pages, 5.15)."""
+def drop_used_block(z: ZoneState, pfn: cython.uint, order: cython.uint, looked_at: cython.uint) -> cython.bint:
+    """After a block was taken: whether one of its first ``looked_at`` pages is in use, so that the block is dropped."""
     at: cython.uint
     start: cython.uint
     block: cython.uint
@@ -85,7 +87,7 @@ def drop_used_block(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cytho
         for at in range(start, start + z.pageblock_nr_pages):
             if z.used_state[at] and z.state[at] & (BUDDY | ONPCP):
                 z.used_state[at] |= BUDDY
-    for at in range(pfn, pfn + (1 << order)):
+    for at in range(pfn, pfn + looked_at):
         if z.covered[at >> z.pageblock_order] and z.used_state[at]:
             bad = True
     if not bad:
@@ -98,3 +100,15 @@ def drop_used_block(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cytho
             z.nxt[at] = z.used_owner[at]
             z.used_state[at] = 0
     return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def frees_used_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.bint:
+    """Whether a page behind the first of a block to be freed is in use or listed: then none is freed (free_pages_prepare, 5.15)."""
+    at: cython.uint
+    for at in range(pfn + 1, pfn + (1 << order)):
+        if z.state[at] & (ALLOC | BUDDY):
+            return True
+    return False

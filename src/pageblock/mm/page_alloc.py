@@ -476,9 +476,14 @@ def _move_freepages_block(z: ZoneState, pfn: cython.uint, old_mt: cython.uint, n
 @cython.nogil
 @cython.exceptval(check=False)
 def covered_by_free_block(z: ZoneState, pfn: cython.uint) -> cython.bint:
-    """Whether the frame, the first of a pageblock and no head, lies in a free block that covers the pageblock."""
+    """Whether the frame, the first of a pageblock and no head, lies in a free block, and no page beneath need be looked at.
+
+    The kernel looks at each page of the pageblock; only a free block over pages in use makes a difference (``overlap``).
+    """
     order: cython.uint
     head: cython.uint
+    if z.overlapping and z.covered[pfn >> z.pageblock_order]:
+        return False
     for order in range(z.pageblock_order + 1, z.max_order + 1):
         head = pfn >> order << order
         if z.state[head]:
