@@ -304,17 +304,18 @@ def test_a_pair_just_behind_the_request(release: str, listed: dict[int, list[int
     assert (lists(zone, M), zone.nr_free_pages) == (listed, free)
 
 
-@pytest.mark.parametrize(("order", "found"), [(0, [16, 17]), (1, [16]), (2, []), (3, []), (4, [])])
+@pytest.mark.parametrize(("order", "found"), [(0, [16, 17]), (1, [16]), (2, [16]), (3, [16]), (4, [16])])
 @pytest.mark.parametrize("high", [None, 100])
-def test_blocks_with_a_page_in_use_are_dropped(order: int, found: list[int], high: int | None) -> None:
-    """check_new_pages: what was free in them is lost, pages in use keep their users."""
+def test_blocks_whose_first_page_is_in_use_are_dropped(order: int, found: list[int], high: int | None) -> None:
+    """check_new_pcp looks at no other page, and what it drops is lost; pages in use keep their users."""
     zone = covered()
     if high:
         zone.set_pcp(high, 4)
     assert taken(zone, order) == found
     assert (lists(zone, M), zone.nr_free_pages) == ({}, 18)
-    assert all(zone.page(pfn).page_class == PageClass.KERNEL for pfn in range(18, 32))
-    assert zone.page(16).order == (order if found else 0)  # lost: it belongs to no block
+    # the block at 24 may wait on a per-cpu list; it is looked at when it is handed out
+    assert all(zone.page(pfn).page_class == PageClass.KERNEL for pfn in range(18, 32) if pfn != 24)
+    assert zone.page(16).order == order
 
 
 @pytest.mark.parametrize("high", [None, 100])
@@ -335,7 +336,8 @@ def test_users_keep_their_pages(high: int | None) -> None:
 
 
 def test_the_next_block_is_tried() -> None:
-    assert taken(covered("seed+fc", "M: k*16", "M: f4"), 4) == [48]
+    """A block whose first page is in use is dropped, and the request goes on with the next one."""
+    assert taken(covered("seed+fc", "M: k*16", "M: f4"), 3) == [16, 48, 56]
 
 
 def test_a_page_that_its_user_frees_is_free() -> None:

@@ -106,7 +106,7 @@ def drop_used_block(z: ZoneState, pfn: cython.uint, order: cython.uint, looked_a
 @cython.nogil
 @cython.exceptval(check=False)
 def frees_used_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.bint:
-    """Whether a page behind the first of a block to be freed is in use or listed: then none is freed (free_pages_prepare, 5.15)."""
+    """Whether a page behind the first of a block to be freed is in use or listed: then it is lost (free_pages_prepare, 5.15)."""
     at: cython.uint
     for at in range(pfn + 1, pfn + (1 << order)):
         if z.state[at] & (ALLOC | BUDDY):
