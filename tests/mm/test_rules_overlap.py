@@ -3,6 +3,7 @@
 import pytest
 
 from pageblock import ContigRefused, Zone
+from pageblock.errors import InvariantError
 
 from .test_rules_layout import M, zone_of
 
@@ -47,3 +48,13 @@ def test_isolation_looks_at_the_pages_beneath() -> None:
     assert zone.free_list(6, M).tolist() == [0]
     with pytest.raises(ContigRefused):
         zone.alloc_contig_range(32, 64)
+
+
+def test_a_listed_page_that_is_handed_out_stays_listed() -> None:
+    """Fault c: a small free page in front is freed as a whole pageblock over other listed ones, which a request then takes."""
+    zone = zone_of("seed+fc", "U: f4", "M: f2 f2 f3", "R: f4", "M: f4", max_order=6)
+    zone.alloc_contig_range(18, 32)
+    listed = {pfn for order in range(7) for mt in range(6) for pfn in zone.free_list(order, mt).tolist()}
+    assert {20, 24} <= listed
+    with pytest.raises(InvariantError):
+        zone.check()

@@ -5,10 +5,10 @@ from typing import Any
 import cython
 import numpy as np
 
-from pageblock.mm.errors import ContigRefused, KernelBugError, RangeError, UsageError
+from pageblock.mm.errors import ContigRefused, InvariantError, KernelBugError, RangeError, UsageError
 from pageblock.mm.events import Listener, decode
 from pageblock.mm.geometry import Geometry
-from pageblock.mm.results import STEPS, WHYS
+from pageblock.mm.results import INVARIANTS, STEPS, WHYS
 from pageblock.mm.types import Migratetype, PageClass
 
 if not cython.compiled:
@@ -20,6 +20,7 @@ if not cython.compiled:
         C_RESERVED,
         ENOTRECOVERABLE,
         EVENT_WORDS,
+        INV_LINKS,
         NR_RULES,
         ORDER_MASK,
     )
@@ -76,10 +77,13 @@ class BareZone(ZoneState):
         return self.base_pfn + self.zone_end
 
     def listed(self, head: cython.uint) -> Any:
-        """Pfns of the list with this head, in order."""
+        """Pfns of the list with this head, in order. Raises InvariantError where the links lead nowhere or round."""
         pfn: cython.uint = self.nxt[head]
-        found = []
+        found: list[int] = []
         while pfn != head:
+            if pfn >= self.nr_frames or len(found) > self.nr_frames:
+                name, text = INVARIANTS[INV_LINKS]
+                raise InvariantError(name, f"{text} in {self.name_}")
             found.append(pfn)
             pfn = self.nxt[pfn]
         return np.array(found, np.uint64) + np.uint64(self.base_pfn)

@@ -9,6 +9,7 @@ import cython
 if not cython.compiled:
     from .constants import (
         ALLOC,
+        BUDDY,
         CLASS_MASK,
         CONTIG_SKIPS_HUGETLB,
         C_HOLE,
@@ -60,6 +61,7 @@ if not cython.compiled:
     )
     from .freelist import add_to_free_list, del_page_from_free_list
     from .page_alloc import find_large_buddy
+    from .overlap import take_over_listed
     from .posted import buddy_below, split_again, split_at_start, split_free_page_into_pageblocks, walk_behind_end
     from .pcplist import drain_all_pages
     from .gfp import free_frames, free_pages
@@ -108,7 +110,9 @@ def give_back(z: ZoneState, start: cython.uint, end: cython.uint) -> cython.void
     """Free taken pages outside the request one by one, under their pageblock's type (free_contig_range)."""
     pfn: cython.uint
     for pfn in range(start, end):
-        free_frames(z, pfn, 0)
+        # a page that is listed is not freed once more (free_pages_prepare: bad_page)
+        if not z.overlapping or not z.state[pfn] & BUDDY:
+            free_frames(z, pfn, 0)
 
 
 @cython.cfunc
@@ -163,7 +167,10 @@ def take_tested(
     outer_end = isolate_freepages_range(z, outer_start, outer_end)
     if outer_end == NONE:
         return -ENOTRECOVERABLE
-    set_in_use(z.state, z.flags, z.nxt, start, end, flags, owner)
+    if z.overlapping:
+        take_over_listed(z, start, end, flags, owner)
+    else:
+        set_in_use(z.state, z.flags, z.nxt, start, end, flags, owner)
     give_back(z, outer_start, start)
     give_back(z, end, outer_end)
     if z.recording:

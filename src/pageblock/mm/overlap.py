@@ -112,3 +112,26 @@ def frees_used_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cytho
         if z.state[at] & (ALLOC | BUDDY):
             return True
     return False
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def take_over_listed(
+    z: ZoneState, start: cython.uint, end: cython.uint, flags: cython.uint, owner: cython.uint
+) -> cython.void:
+    """Make [start, end) order-0 pages in use, some of which may still head blocks on free lists: those are both from now on.
+
+    The kernel's list entries are fields of the page of their own, so a page that is handed out while it is listed stays listed.
+    """
+    pfn: cython.uint
+    for pfn in range(start, end):
+        if z.state[pfn] & BUDDY:
+            cover_pageblock(z, pfn)
+            z.used_state[pfn] = ALLOC | BUDDY
+            z.used_flags[pfn] = flags
+            z.used_owner[pfn] = owner
+        else:
+            z.state[pfn] = ALLOC
+            z.flags[pfn] = flags
+            z.nxt[pfn] = owner
