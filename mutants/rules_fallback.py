@@ -377,8 +377,8 @@ FALLBACK = (
     Mutation(
         "cma-balance",
         "fallback.cma_holds_most",
-        "> z.nr_free_pages",
-        ">= z.nr_free_pages",
+        "z.stat_cma_diff) > zone_page_state(",
+        "z.stat_cma_diff) >= zone_page_state(",
         "movable pages come from CMA while more than half of what is free lies there",
     ),
     Mutation(

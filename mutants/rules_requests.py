@@ -29,7 +29,7 @@ REQUESTS = (
     Mutation(
         "mark-cma",
         "watermark.usable_free",
-        "free -= z.nr_free_cma_pages - z.stat_cma_diff",
+        "free -= zone_page_state(z.nr_free_cma_pages, z.stat_cma_diff)",
         "pass",
         "free CMA pages count only for requests that may use them",
     ),
@@ -72,8 +72,8 @@ REQUESTS = (
     Mutation(
         "underflow-lag",
         "watermark.usable_free",
-        "z.nr_free_cma_pages - z.stat_cma_diff",
-        "z.nr_free_cma_pages",
+        "z.nr_free_cma_pages, z.stat_cma_diff",
+        "z.nr_free_cma_pages, 0",
         "the counter of free CMA pages lags",
     ),
     Mutation(
@@ -161,7 +161,7 @@ REQUESTS = (
         ">= z.far_mark",
         "the short way for single pages needs more than the mark, too",
     ),
-    Mutation("far-cma", "watermark.watermarks_are_far", " - z.nr_free_cma_pages", "", "and leaves free CMA pages out"),
+    Mutation("far-cma", "watermark.watermarks_are_far", " - zone_page_state(z.nr_free_cma_pages, 0)", "", "and leaves free CMA pages out"),
     Mutation(
         "far-highatomic",
         "watermark.update_far_mark",

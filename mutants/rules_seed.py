@@ -523,8 +523,8 @@ OVERLAP = (
     Mutation(
         "overlap-again",
         "gfp.get_page_from_freelist",
-        "drop_used_block(z, pfn, order):\n        note_used_pages(z)\n        pfn = rmqueue(z, order, mt, alloc_flags)\n",
-        "drop_used_block(z, pfn, order):\n        note_used_pages(z)\n        pfn = NONE\n",
+        "        note_used_pages(z)\n        pfn = rmqueue(z, order, mt, alloc_flags)\n",
+        "        note_used_pages(z)\n        pfn = NONE\n",
         "as posted: the next block is tried",
     ),
 )
