@@ -377,8 +377,8 @@ FALLBACK = (
     Mutation(
         "cma-balance",
         "fallback.cma_holds_most",
-        "z.stat_cma_diff) > zone_page_state(",
-        "z.stat_cma_diff) >= zone_page_state(",
+        "return 2 * cma > free and 2 * zone_page_state(cma, 0) > zone_page_state(free, 0)",
+        "return 2 * cma >= free and 2 * zone_page_state(cma, 0) >= zone_page_state(free, 0)",
         "movable pages come from CMA while more than half of what is free lies there",
     ),
     Mutation(

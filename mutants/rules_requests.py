@@ -161,7 +161,7 @@ REQUESTS = (
         ">= z.far_mark",
         "the short way for single pages needs more than the mark, too",
     ),
-    Mutation("far-cma", "watermark.watermarks_are_far", " - zone_page_state(z.nr_free_cma_pages, 0)", "", "and leaves free CMA pages out"),
+    Mutation("far-cma", "watermark.watermarks_are_far", " - z.nr_free_cma_pages", "", "and leaves free CMA pages out"),
     Mutation(
         "far-highatomic",
         "watermark.update_far_mark",

@@ -394,9 +394,10 @@ def _rmqueue_elsewhere(z: ZoneState, order: cython.uint, mt: cython.uint, alloc_
 @cython.exceptval(check=False)
 def cma_holds_most(z: ZoneState, taken: cython.uint) -> cython.bint:
     """Whether more than half of what is free lies in CMA pageblocks, as the counters tell when ``taken`` pages more are gone."""
-    return 2 * zone_page_state(z.nr_free_cma_pages, z.stat_cma_diff) > zone_page_state(
-        z.nr_free_pages, z.stat_free_diff + taken
-    )
+    cma: cython.longlong = z.nr_free_cma_pages - z.stat_cma_diff
+    free: cython.longlong = z.nr_free_pages - z.stat_free_diff - taken
+    # where it is not so for the counters as they stand, it is not for what the kernel reads of them, zero at least
+    return 2 * cma > free and 2 * zone_page_state(cma, 0) > zone_page_state(free, 0)
 
 
 @cython.cfunc

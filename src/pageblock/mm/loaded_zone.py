@@ -211,6 +211,7 @@ class LoadedZone(BareZone):
             self.nr_free_pages = integer("nr_free_pages", nr_free_pages)
         if nr_free_cma_pages is not None:
             self.nr_free_cma_pages = integer("nr_free_cma_pages", nr_free_cma_pages)
+            update_far_mark(self)
         if nr_isolate_pageblock is not None:
             self.nr_isolate_pageblock = integer("nr_isolate_pageblock", nr_isolate_pageblock)
 

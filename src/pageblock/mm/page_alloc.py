@@ -39,6 +39,7 @@ if not cython.compiled:
         zone_spans,
     )
     from .freelist import del_page_from_free_list, link_between, unlink
+    from .watermark import update_far_mark
 
 
 @cython.cfunc
@@ -64,8 +65,11 @@ def held_back(z: ZoneState, diff: cython.longlong) -> cython.longlong:
 @cython.nogil
 @cython.exceptval(check=False)
 def mod_cma_pages(z: ZoneState, nr_pages: cython.longlong) -> cython.void:
-    """Count pages into NR_FREE_CMA_PAGES."""
+    """Count pages into NR_FREE_CMA_PAGES. Below zero it is read as zero, which the common case must not pass over."""
+    below: cython.bint = z.nr_free_cma_pages < 0
     z.nr_free_cma_pages += nr_pages
+    if below != (z.nr_free_cma_pages < 0):
+        update_far_mark(z)
     if z.stat_threshold:
         z.stat_cma_diff = held_back(z, z.stat_cma_diff + nr_pages)
 

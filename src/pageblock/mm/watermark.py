@@ -113,7 +113,7 @@ def watermarks_are_far(z: ZoneState, taken: cython.uint) -> cython.bint:
     True only if ``zone_watermark_ok`` is, for the low watermark and, where it is looked at, the high one, and will be
     until ``taken`` pages more are gone.
     """
-    return z.nr_free_pages - taken - zone_page_state(z.nr_free_cma_pages, 0) > z.far_mark
+    return z.nr_free_pages - taken - z.nr_free_cma_pages > z.far_mark
 
 
 @cython.cfunc
@@ -122,7 +122,7 @@ def watermarks_are_far(z: ZoneState, taken: cython.uint) -> cython.bint:
 def update_far_mark(z: ZoneState) -> cython.void:
     """Recompute what the common case compares with; to be called when a watermark, the reserve or the threshold changes."""
     z.counted_twice = 0 if z.stat_threshold else HIGHATOMIC
-    if z.overlapping or z.nr_reserved_highatomic or z.stat_threshold:
+    if z.overlapping or z.nr_reserved_highatomic or z.stat_threshold or z.nr_free_cma_pages < 0:
         # each page handed out must be looked at, which get_page_from_freelist does; or the counters alone do not tell
         z.far_mark = cython.cast(cython.longlong, 1) << 62
         return
