@@ -458,7 +458,7 @@ REQUESTS = (
     ),
     Mutation(
         "free-gigantic",
-        "gfp.free_pages",
+        "gfp.freed_whole",
         "if order > z.max_order:",
         "if order >= z.max_order:",
         "a block of max order is freed whole",

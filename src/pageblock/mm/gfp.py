@@ -275,6 +275,17 @@ def free_gigantic(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.
 
 
 @cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def freed_whole(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.bint:
+    """Whether a block above order 0 is freed as one: a gigantic one goes page by page, one over pages in use is lost."""
+    if order > z.max_order:
+        free_gigantic(z, pfn, order)
+        return False
+    return not z.overlapping or not frees_used_page(z, pfn, order)
+
+
+@cython.cfunc
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
@@ -285,10 +296,9 @@ def free_pages(z: ZoneState, pfn: cython.uint) -> cython.void:
     z.flags[pfn] = 0
     if z.recording:
         emit(z, EV_FREE, pfn, order)
-    if order > z.max_order:
-        free_gigantic(z, pfn, order)
-    elif not z.overlapping or not frees_used_page(z, pfn, order):
-        free_frames(z, pfn, order)
+    if order and not freed_whole(z, pfn, order):
+        return
+    free_frames(z, pfn, order)
 
 
 @cython.cfunc
