@@ -18,6 +18,7 @@ from .native import MissingToolError
 from .ratios import Ratio, core_to_plain_c
 from .replay import Replays, measure_replay
 from .table import number, table
+from .terabyte import Terabyte, measure_terabyte
 
 __all__ = ["main"]
 
@@ -64,6 +65,16 @@ def print_steps(steps: Sequence[Step]) -> None:
     print(table(head, rows))
 
 
+def print_terabyte(found: Sequence[Terabyte]) -> None:
+    """Time on the clock and of the processors, numpy's sum beside it, and memory."""
+    head = ["step", "s", "processor s", "numpy sum s", "time : numpy sum", "memory at most, MB", "kpageflags, MB"]
+    rows = []
+    for t in found:
+        times = [f"{t.seconds:.2f}", f"{t.busy:.2f}", f"{t.numpy_seconds:.2f}", number(t.seconds / t.numpy_seconds)]
+        rows.append([t.name, *times, f"{t.megabytes:,.0f}", f"{t.words_megabytes:,.0f}"])
+    print(table(head, rows))
+
+
 def print_captures(captures: Sequence[Captured]) -> None:
     """The file of a capture, and its time : time of plain reads."""
     head = ["capture", "MB", "runs", "s over the reads", "time : plain reads", "quartiles", "reads s"]
@@ -95,6 +106,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], list[Any]], Callable[[Sequence[Any]
         measure_doctor,
         print_steps,
     ),
+    "terabyte": ("The doctor on 1 TiB", measure_terabyte, print_terabyte),
     "capture": (f"A capture of {NR_PAGES * 4096 >> 30} GiB", measure_capture, print_captures),
 }
 

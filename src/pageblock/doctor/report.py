@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..machine import Remark, Snapshot, ZoneInfo
-from ..machine.zones import snapshot_zones
+from ..machine.slices import SlicedZone
 from ..mm import constants as k
 from ..mm import release as find_release
 from .counts import Bound, bound
@@ -276,14 +276,11 @@ def ready_pages(zone: ZoneInfo) -> int:
 
 def survey_zones(snapshot: Snapshot, chosen: Sequence[int]) -> dict[int, ZoneSurvey]:
     """One survey a zone, for every size and release: the state depends on neither, and 5.15 takes every geometry."""
-    models = snapshot_zones(snapshot, OLD_RULE)
     found: dict[int, ZoneSurvey] = {}
     for i in chosen:
-        huge = False
-        if snapshot.runs is not None:
-            mine = snapshot.runs["zone"].to_numpy() == i
-            huge = bool(np.isin(snapshot.runs["class"].to_numpy()[mine], WHOLE).any())
-        found[i] = ZoneSurvey(models[i], snapshot.zones[i].uninitialised, may_hold_huge=huge)
+        zone = SlicedZone(snapshot, i, OLD_RULE)
+        huge = bool(np.isin(zone.runs.page_class, WHOLE).any())
+        found[i] = ZoneSurvey(zone, snapshot.zones[i].uninitialised, may_hold_huge=huge)
     return found
 
 

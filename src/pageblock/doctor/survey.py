@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..machine.slices import SlicedZone
 from ..mm import Migratetype, PageClass, Zone
 from ..mm import constants as k
 
@@ -123,6 +124,16 @@ class LargePages:
     page_class: npt.NDArray[np.uint8]
 
 
+def compound_heads(zone: Zone | SlicedZone) -> tuple[Words, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Pfn, order and class of every block in use above order 0, ascending."""
+    if isinstance(zone, SlicedZone):
+        return zone.compound_heads()
+    arrays = zone.saved_state()["arrays"]
+    state, flags = arrays[STATE], arrays[FLAGS]
+    heads = np.flatnonzero((state & k.ALLOC != 0) & (state & k.ORDER_MASK > 0))
+    return heads + zone.base(), state[heads] & np.uint8(k.ORDER_MASK), flags[heads] & np.uint8(k.CLASS_MASK)
+
+
 class ZoneSurvey:
     """A zone's pageblocks, and ranges of any size made of them.
 
@@ -133,7 +144,7 @@ class ZoneSurvey:
     """
 
     def __init__(
-        self, zone: Zone, uninitialised: Sequence[tuple[int, int]] = (), *, may_hold_huge: bool = True
+        self, zone: Zone | SlicedZone, uninitialised: Sequence[tuple[int, int]] = (), *, may_hold_huge: bool = True
     ) -> None:
         self.may_hold_huge = may_hold_huge
         g = zone.geometry
@@ -266,13 +277,9 @@ class ZoneSurvey:
     def large_pages(self) -> LargePages:
         """The zone's movable blocks above order 0."""
         if self._large is None:
-            arrays = self.zone.saved_state()["arrays"]
-            state, flags = arrays[STATE], arrays[FLAGS]
-            heads = np.flatnonzero((state & k.ALLOC != 0) & (state & k.ORDER_MASK > 0))
-            heads = heads[np.isin(flags[heads] & k.CLASS_MASK, MOVABLE_CLASSES)]
-            order = (state[heads] & k.ORDER_MASK).astype(np.int64)
-            base = self.zone.base() - self.origin
-            self._large = LargePages(heads.astype(np.int64) + base, order, flags[heads] & np.uint8(k.CLASS_MASK))
+            at, order, page_class = compound_heads(self.zone)
+            movable = np.isin(page_class, MOVABLE_CLASSES)
+            self._large = LargePages(at[movable] - self.origin, order[movable].astype(np.int64), page_class[movable])
         return self._large
 
     def isolated(self, nr_pages: int, window: int, offset: int = 0) -> tuple["Windows", Words | None]:

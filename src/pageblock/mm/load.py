@@ -16,24 +16,30 @@ def place_run(
     z: ZoneState, start: cython.uint, nr_pages: cython.uint, order: cython.uint, flags: cython.uint
 ) -> cython.bint:
     """Make [start, start + nr_pages) allocated blocks of one order; False if a page of it is no hole."""
+    # in locals, as a store to a byte array may change any field for all that C knows
+    state: cython.p_uchar = z.state
+    page_flags: cython.p_uchar = z.flags
+    nxt: cython.p_uint = z.nxt
+    head: cython.uchar = ALLOC | order if flags & CLASS_MASK or order else 0
     pfn: cython.uint
-    for pfn in range(start, start + nr_pages):
-        if z.state[pfn] != ALLOC or z.flags[pfn] != C_HOLE:
-            return False
     if order == 0:
         for pfn in range(start, start + nr_pages):
-            z.state[pfn] = ALLOC if flags & CLASS_MASK else 0
-            z.flags[pfn] = flags
-            z.nxt[pfn] = NONE
+            if state[pfn] != ALLOC or page_flags[pfn] != C_HOLE:
+                return False
+            state[pfn] = head
+            page_flags[pfn] = flags
+            nxt[pfn] = NONE
         return True
     for pfn in range(start, start + nr_pages):
-        z.state[pfn] = 0
-        z.flags[pfn] = 0
+        if state[pfn] != ALLOC or page_flags[pfn] != C_HOLE:
+            return False
+        state[pfn] = 0
+        page_flags[pfn] = 0
     pfn = start
     while pfn < start + nr_pages:
-        z.state[pfn] = ALLOC | order
-        z.flags[pfn] = flags
-        z.nxt[pfn] = NONE
+        state[pfn] = head
+        page_flags[pfn] = flags
+        nxt[pfn] = NONE
         pfn += cython.cast(cython.uint, 1) << order
     return True
 

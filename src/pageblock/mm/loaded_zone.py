@@ -101,7 +101,12 @@ class LoadedZone(BareZone):
             )
         starts = starts - self.base_pfn
         bytes_ = (classes | bits).astype(np.uint8)
-        bad = place_runs(self, ptr64s(starts), ptr64s(counts), ptr64s(orders), ptr8(bytes_), len(starts))
+        at, pages, sizes_at = ptr64s(starts), ptr64s(counts), ptr64s(orders)
+        kinds = ptr8(bytes_)
+        n: cython.longlong = len(starts)
+        bad: cython.longlong
+        with cython.nogil:
+            bad = place_runs(self, at, pages, sizes_at, kinds, n)
         if bad >= 0:
             raise UsageError(
                 f"a page of the run at pfn {starts[bad] + self.base_pfn} is in use or free already: load each page once"

@@ -224,7 +224,12 @@ class Zone(HotplugZone):
                 f"cannot survey {n} stretches of {size} pages from pfn {start_pfn}: they begin before {self!r}"
             )
         out = np.zeros((n, SURVEY_WORDS), np.uint32)
-        survey_stretches(self, first, size, n, ptr32(out.reshape(-1)))
+        begin: cython.uint = first
+        width: cython.uint = size
+        stretches: cython.uint = n
+        words: cython.p_uint = ptr32(out.reshape(-1))
+        with cython.nogil:
+            survey_stretches(self, begin, width, stretches, words)
         for column in (4, 6):
             out[:, column] = np.where(out[:, column] == NO_PAGE, np.uint32(NO_PAGE), out[:, column] - np.uint32(first))
         return out
