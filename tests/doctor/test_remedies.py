@@ -1,5 +1,6 @@
 """Remedies: what the model says they yield, counted again from the zones themselves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 
 from pageblock.cli.doctor import recorded_machine
 from pageblock.doctor import diagnose
+from pageblock.doctor.anywhere import anywhere
 from pageblock.doctor.remedies import Remedy, remedies
 from pageblock.doctor.report import Report
+from pageblock.doctor.verdict import REASONS
 from pageblock.machine import Snapshot, read_machine
 from pageblock.machine.zones import snapshot_zones
 from pageblock.mm import PageClass, PageFlag, Zone
@@ -59,6 +62,46 @@ def test_boot_gives_what_only_the_running_kernel_has_taken(recorded: tuple[Snaps
     for row, effect in zip(report.rows, boot.effects, strict=True):
         assert 0 < effect.had <= row.blocked
         assert effect.free == effect.had + row.movable
+
+
+def test_another_alignment_gives_what_anywhere_counts(recorded: tuple[Snapshot, Report]) -> None:
+    snapshot, report = recorded
+    effects = named(remedies(snapshot, report), "ask for ranges that begin at any pageblock").effects
+    (there,) = anywhere(snapshot, [16384], ["6.1"], SIZE)
+    assert [effect.had for effect in effects] == [0, there.side_by_side - there.aligned]
+    assert effects[1].had > 0
+
+
+def test_other_zones_are_offered_where_some_were_asked_for(recorded: tuple[Snapshot, Report]) -> None:
+    snapshot, report = recorded
+    assert not any(remedy.title.startswith("ask in another zone") for remedy in remedies(snapshot, report))
+    only = diagnose(snapshot, [SIZE, 16384], ["6.1"], ["0:Normal"])
+    other = named(remedies(snapshot, only), "ask in another zone or on another node: 0:DMA, 0:DMA32")
+    for effect, row, mine in zip(other.effects, report.rows, only.rows, strict=True):
+        assert effect.had == row.free + row.movable - mine.free - mine.movable > 0
+
+
+def test_without_kernel_pages_the_ranges_with_no_other_blocker_are_had(recorded: tuple[Snapshot, Report]) -> None:
+    snapshot, report = recorded
+    found = remedies(snapshot, report)
+    slab, movable, boot = (named(found, title) for title in ("shrink the slab", "keep kernel pages out", "reserve"))
+    for row, some, more, most in zip(report.rows, slab.effects, movable.effects, boot.effects, strict=True):
+        alone = next(b.alone for b in row.blockers if b.reason == REASONS[PageClass.SLAB])
+        assert 0 < alone == some.had < more.had <= most.had
+
+
+def test_taking_kernel_pages_away_gives_the_ranges_that_are_said(recorded: tuple[Snapshot, Report]) -> None:
+    """The same counted in a machine without these pages."""
+    snapshot, report = recorded
+    assert snapshot.runs is not None
+    kinds = [PageClass.KERNEL, PageClass.SLAB, PageClass.PGTABLE, PageClass.COMPOUND]
+    column = snapshot.runs["class"].to_numpy()
+    gone = np.where(np.isin(column, kinds), np.uint8(PageClass.FILE), column)
+    at = snapshot.runs.column_names.index("class")
+    without = replace(snapshot, runs=snapshot.runs.set_column(at, "class", [gone]))
+    effects = named(remedies(snapshot, report), "keep kernel pages out").effects
+    for row, before, effect in zip(diagnose(without, [SIZE, 16384], ["6.1"]).rows, report.rows, effects, strict=True):
+        assert row.free + row.movable - before.free - before.movable == effect.had > 0
 
 
 @pytest.mark.slow

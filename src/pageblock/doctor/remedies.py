@@ -1,6 +1,7 @@
 """What would help on this machine: each remedy done in the model, and the ranges counted again.
 
-Nothing is ever done to the machine. What only a reboot gives is counted from the reasons of the blocked ranges.
+Nothing is ever done to the machine. What would take away one kind of blocker, and what only a reboot gives, is counted
+from the reasons of the blocked ranges; what another place would give, by judging that place.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ import numpy as np
 from ..machine import Snapshot
 from ..machine.zones import snapshot_zones
 from ..mm import PageClass, Zone
-from .report import Report, Row, free_targets
+from .anywhere import anywhere
+from .report import Report, Row, diagnose, free_targets
 from .survey import ZoneSurvey
 from .verdict import BLOCKED, FREE, MOVABLE, REASONS, judge
 
@@ -21,8 +23,11 @@ __all__ = ["Effect", "Remedy", "remedies"]
 #: Reasons that no reboot takes away: what firmware and the kernel itself reserve, what is broken, what is not there.
 AT_EVERY_BOOT = (1 << PageClass.RESERVED) | (1 << PageClass.HWPOISON) | (1 << PageClass.HOLE)
 
+#: What the running kernel allocates for itself, and never in memory that is online as movable.
+KERNELS_OWN = sum(1 << c for c in (PageClass.KERNEL, PageClass.SLAB, PageClass.PGTABLE, PageClass.COMPOUND))
+
 #: Remedies that are tried at most.
-MOST = 6
+MOST = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,13 @@ def remedies(
     if not report.rows:
         return ()
     found: list[Remedy] = []
-    for remedy in chain(_now(snapshot, report), _holders(report), _at_boot(report)):
+    for remedy in chain(
+        _now(snapshot, report),
+        _elsewhere(snapshot, report),
+        _holders(report),
+        _without(report),
+        _at_boot(report),
+    ):
         found.append(remedy)
         if progress is not None:
             progress(len(found), MOST)
@@ -189,6 +200,81 @@ def _holders(report: Report) -> Iterator[Remedy]:
             effects,
             note=f"e.g. pfn {largest[0].example_pfn:#x}: {largest[0].reason}; whose it is, page_owner=on at boot tells",
         )
+
+
+def _elsewhere(snapshot: Snapshot, report: Report) -> Iterator[Remedy]:
+    """The same request for another alignment, and where only some zones were asked for, in the others."""
+    release, rows = report.releases[-1], _rows(report)
+    sizes = [row.nr_pages for row in rows]
+    block = 1 << report.pageblock_order
+    names = [f"{zone.node}:{zone.name}" for zone in report.zones]
+    finer = {one.nr_pages: one for one in anywhere(snapshot, sizes, [release], block, names)}
+    effects = tuple(
+        Effect(size, 0, max(0, finer[size].side_by_side - finer[size].aligned) if size in finer else 0, None)
+        for size in sizes
+    )
+    if any(effect.had for effect in effects):
+        yield Remedy(
+            "ask for ranges that begin at any pageblock instead of at multiples of their size",
+            "",
+            "the caller must do without that alignment; a gigantic huge page and an aligned CMA request cannot",
+            effects,
+            note="ranges side by side, without those that begin at multiples of their size",
+        )
+    others = [f"{zone.node}:{zone.name}" for zone in snapshot.zones if f"{zone.node}:{zone.name}" not in names]
+    if others:
+        there = diagnose(snapshot, sizes, [release], others).rows
+        effects = tuple(
+            Effect(row.nr_pages, row.free, row.free + row.movable, 0 if row.free else row.least) for row in there
+        )
+        if any(effect.had for effect in effects):
+            yield Remedy(
+                f"ask in another zone or on another node: {', '.join(others)}",
+                "",
+                "the caller must be able to use that memory: a device its addresses, a processor the way to another node",
+                effects,
+            )
+
+
+#: Reasons that go together, and what takes them away: title, command, risk, what the figures leave out.
+REMOVABLE: tuple[tuple[int, str, str, str, str], ...] = (
+    (
+        1 << PageClass.SLAB,
+        "shrink the slab caches",
+        "echo 2 > /proc/sys/vm/drop_caches",
+        "inodes and directory entries are read from disk again",
+        "at most: a slab goes when all objects in it are dropped; SUnreclaim in /proc/meminfo never does",
+    ),
+    (
+        1 << PageClass.OFFLINE,
+        "take memory back that the host holds",
+        "deflate the balloon, or plug the virtio-mem device, on the host",
+        "the host must have that memory to spare",
+        "at most: as much as the host gives back",
+    ),
+    (
+        KERNELS_OWN,
+        "keep kernel pages out: bring memory that can be added and removed online as movable, and nothing else",
+        "memhp_default_state=online_movable, or movablecore=SIZE on the kernel command line",
+        "a reboot, or offlining these blocks first; the kernel's own allocations have that much less room",
+        "at most: all memory that it can be done with; afterwards these ranges are movable for ever",
+    ),
+)
+
+
+def _without(report: Report) -> Iterator[Remedy]:
+    """What takes away one kind of blocker: the ranges in which there is no other."""
+    rows = _rows(report)
+    for kinds, title, command, risk, note in REMOVABLE:
+        effects = tuple(Effect(row.nr_pages, 0, _blocked_only_by(row, kinds), None) for row in rows)
+        if any(effect.had for effect in effects):
+            yield Remedy(title, command, risk, effects, note=note)
+
+
+def _blocked_only_by(row: Row, kinds: int) -> int:
+    """Blocked ranges with no reason beyond these."""
+    blocked = [v.reasons[v.verdict == BLOCKED] for v in row.zones]
+    return sum(int((reasons & ~np.uint32(kinds) == 0).sum()) for reasons in blocked)
 
 
 def _at_boot(report: Report) -> Iterator[Remedy]:
