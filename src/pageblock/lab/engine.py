@@ -455,6 +455,9 @@ class Engine:
         nr = call.nr_pages
         if call.kind == "first":
             return [zone.start_pfn for zone in self.zones if zone.geometry.nr_pages >= nr]
+        if call.kind == "range":
+            zone = self.zones[0]
+            return [zone.start_pfn + call.place] if call.place + nr <= zone.geometry.nr_pages else []
         firsts = [(-(-zone.start_pfn // nr) * nr, zone.end_pfn) for zone in self.zones]
         counts = [max(0, (end - first) // nr) for first, end in firsts]
         nth = sum(counts) * call.place >> 16

@@ -14,9 +14,9 @@ from ..machine import Snapshot
 from .engine import Engine
 from .sample import SERIES, sample
 from .start import Machine, booted, recorded
-from .workload import Cma, Workload, World
+from .workload import Workload, World
 
-__all__ = ["RunResult", "Settings", "run"]
+__all__ = ["RunResult", "Settings", "prepared", "run"]
 
 #: Most samples of a run: each takes milliseconds, and a row.
 _MOST_SAMPLES = 1_000_000
@@ -91,19 +91,7 @@ def run(
         )
     if settings.ticks // settings.sample_every > _MOST_SAMPLES:
         raise InputError(f"{settings.ticks // settings.sample_every} samples: take one in more than {settings.sample_every} ticks")
-    if start is None:
-        machine = booted(
-            settings.release,
-            settings.memory_bytes,
-            settings.cma_bytes,
-            settings.reserved_bytes,
-            settings.max_order,
-            settings.pageblock_order,
-            settings.page_size,
-        )
-    else:
-        machine = recorded(start, settings.release, settings.cma_bytes, settings.seed)
-    engine = _engine(workload, machine, settings.seed)
+    engine, machine = prepared(workload, settings, start)
     sizes = _sizes(settings, machine)
     rows = [sample(engine, 0, 0.0, sizes, machine.page_size)]
     for tick in range(settings.ticks):
@@ -118,12 +106,29 @@ def run(
     return RunResult(workload.name, settings, series, _summary(workload, settings, rows[-1], machine))
 
 
+def prepared(workload: Workload, settings: Settings, start: Snapshot | None = None) -> tuple[Engine, Machine]:
+    """The machine and the workload on it, before the first tick. Raises as ``run`` does."""
+    if start is None:
+        machine = booted(
+            settings.release,
+            settings.memory_bytes,
+            settings.cma_bytes,
+            settings.reserved_bytes,
+            settings.max_order,
+            settings.pageblock_order,
+            settings.page_size,
+        )
+    else:
+        machine = recorded(start, settings.release, settings.cma_bytes, settings.seed)
+    return _engine(workload, machine, settings.seed), machine
+
+
 def _engine(workload: Workload, machine: Machine, seed: int) -> Engine:
     """The actors at work, each with a stream of its own that depends on the seed and its name alone."""
     geometry = machine.zones[0].geometry
     actors, caps = [], []
     for actor in workload.actors:
-        if isinstance(actor, Cma) and not machine.areas:
+        if actor.needs_cma and not machine.areas:
             raise InputError(
                 f"actor {actor.name} of workload {workload.name} needs a CMA area: give one with --cma SIZE (cma_bytes)"
             )
@@ -171,6 +176,7 @@ def _summary(
         "release": settings.release,
         "seed": settings.seed,
         "total_pages": machine.total_pages,
+        "page_size": machine.page_size,
     }
     found |= {name: value for name, value in last.items() if isinstance(value, int | float)}
     for i, size in enumerate(last["size_bytes"]):

@@ -94,12 +94,19 @@ def _summed(tables: list[Any]) -> Any:
 
 
 def _judge(row: dict[str, Any], zones: Sequence[Zone], surveys: Sequence[ZoneSurvey], size: int) -> None:
-    """Append the verdicts of a size to a row."""
+    """Append the verdicts of a size to a row.
+
+    What migrates needs pages to go to. Beyond what is free above the low watermark, those of clean page cache count, which the
+    engine reclaims before it asks for a range; of neither what lies in the range itself.
+    """
     ranges = free = movable = blocked = 0
     costs = []
     for zone, survey in zip(zones, surveys, strict=True):
-        room = max(0, zone.nr_free_pages - zone.watermarks[1])
+        room = max(0, zone.nr_free_pages - zone.watermarks[1]) + int(survey.blocks.drop.sum())
         verdicts = judge(survey, zone.release, size, room)
+        held = survey.ranges(size)
+        short = (verdicts.verdict == MOVABLE) & (held.move > room - held.free.astype(np.int64) - held.drop)
+        verdicts.verdict[short] = BLOCKED
         holes = verdicts.count(HOLE)
         ranges += len(verdicts.verdict) - holes
         free += verdicts.count(FREE)

@@ -54,6 +54,7 @@ class Base:
     name: str
     evictable: ClassVar[bool] = False
     splits: ClassVar[bool] = False
+    needs_cma: ClassVar[bool] = False
 
     def share(self, **values: float) -> None:
         """Check values that are shares."""
@@ -435,6 +436,7 @@ class Cma(Base):
     """
 
     kind: ClassVar[str] = "cma"
+    needs_cma: ClassVar[bool] = True
     size: Amount
     count: int = 1
     period: float = 10

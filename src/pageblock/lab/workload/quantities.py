@@ -56,6 +56,14 @@ class Amount:
             return cls(share=number / 100)
         return cls(size=number * _UNITS[match[3].upper()])
 
+    @classmethod
+    def bytes_of(cls, text: str) -> int:
+        """Bytes of ``64M`` and the like. Raises InputError, also for a share of memory."""
+        amount = cls.of(int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text)
+        if amount.share:
+            raise InputError(f"{text!r} is a share of memory: write an amount, for example 512M")
+        return int(amount.size)
+
     def pages(self, total_pages: int, page_size: int) -> float:
         """Pages on a machine of ``total_pages``; not rounded."""
         return self.size / page_size + self.share * total_pages

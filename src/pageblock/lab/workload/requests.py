@@ -30,8 +30,9 @@ Requests = npt.NDArray[np.void]
 class Call:
     """One call for a contiguous range of ``nr_pages``.
 
-    ``at``: when in its tick; ``kind``: ``cma`` (cma_alloc), ``first`` (alloc_contig_pages) or ``placed`` (alloc_contig_range at the
-    aligned place that ``place``, 0 to 2^16-1, stands for in the memory); ``align``: order, of cma_alloc; ``life`` as in REQUEST.
+    ``at``: when in its tick; ``kind``: ``cma`` (cma_alloc), ``first`` (alloc_contig_pages), ``placed`` (alloc_contig_range at the
+    aligned place that ``place``, 0 to 2^16-1, stands for in the memory) or ``range`` (the same at the page ``place``, counted from the
+    first zone's first); ``align``: order, of cma_alloc; ``life`` as in REQUEST.
     """
 
     at: int
@@ -70,7 +71,7 @@ class Actor(Protocol):
     """A part of a workload. Anything that has these serves; it must be picklable for runs in other processes.
 
     ``evictable``: reclaim may take its pages, the oldest first, and whatever is beyond ``most_pages``; ``splits``: what is
-    refused above order 0 is asked for again page by page.
+    refused above order 0 is asked for again page by page; ``needs_cma``: without a CMA area it cannot be run.
     """
 
     @property
@@ -81,6 +82,9 @@ class Actor(Protocol):
 
     @property
     def splits(self) -> bool: ...
+
+    @property
+    def needs_cma(self) -> bool: ...
 
     def most_pages(self, world: World) -> int:
         """Pages beyond which its oldest are evicted; 0: no limit."""
