@@ -18,13 +18,16 @@ __all__ = ["Commands", "main"]
 #: Subcommand -> what it is for; its module here has the same name (``try_`` for "try") and a click command ``command``.
 COMMANDS = {
     "capture": "one snapshot of a machine in a file, for every other command's --from",
+    "compare": "two releases or settings of a sweep, paired by seed: the difference, its interval, where they part",
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
     "explain": "what a kernel log says about contiguous memory: what failed, why, how sure, what to do",
     "fit": "find the workload that leaves a recorded machine's free blocks and pageblock types behind",
+    "plot": "pictures of a sweep: means with their bands, survival curves, a map of two parameters",
     "replay": "run traces of real kernels on the model and compare every answer",
     "run": "a workload on a modelled machine: what becomes of its contiguous memory over time",
     "score": "compare the doctor's verdicts with what a recorded kernel answered for every range",
     "series": "what each patch of the founding series does, and what breaks without it",
+    "sweep": "a workload on many machines and from many seeds, on this machine or a cluster",
     "try": "ask for gigantic pages, CMA, offlining or unplugging on a machine's state: what would it get",
     "watch": "the doctor's counts again and again: what changed, which blockers came or went",
 }

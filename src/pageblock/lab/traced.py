@@ -174,9 +174,7 @@ class _Story:
         done, why = to_operations(rows, ops, self.sizes, self.is_contig, self.orders, self.pages)
         if why:
             row = rows[done]
-            words = REASONS[why].format(
-                handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=self.pages
-            )
+            words = REASONS[why].format(handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=self.pages)
             raise self.reader.fail(words, int(row["line"]))
         kept = (ops["op"] == 2) | (ops["op"] == 4) | (rows["pfn"] >= 0)
         self.refused += int((~kept).sum())
@@ -284,7 +282,9 @@ def _events(path: Path) -> tuple[Traced, float]:
     try:
         with pq.ParquetFile(path) as file:
             if _EVENTS_KEY not in (file.metadata.metadata or {}):
-                raise InputError(f"{path}: a Parquet file, but no allocation events: make one with pageblock record or import")
+                raise InputError(
+                    f"{path}: a Parquet file, but no allocation events: make one with pageblock record or import"
+                )
             table = file.read(columns=["time_ns", "event", "pfn", "order", "migratetype", "gfp"])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         line = (str(error) or type(error).__name__).splitlines()[0][:120]

@@ -537,6 +537,5 @@ class _Ranges:
 
 #: Name in a workload file -> class.
 KINDS: dict[str, type[Base]] = {
-    kind.kind: kind
-    for kind in (Anonymous, Balloon, Cma, Contig, Kernel, Network, PageCache, Slab, VirtualMachines)
+    kind.kind: kind for kind in (Anonymous, Balloon, Cma, Contig, Kernel, Network, PageCache, Slab, VirtualMachines)
 }
