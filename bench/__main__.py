@@ -17,6 +17,7 @@ from .machine import describe_machine
 from .native import MissingToolError
 from .ratios import Ratio, core_to_plain_c
 from .replay import Replays, measure_replay
+from .sweep import measure_sweep, print_sweep
 from .table import number, table
 from .terabyte import Terabyte, measure_terabyte
 
@@ -107,6 +108,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], list[Any]], Callable[[Sequence[Any]
         print_steps,
     ),
     "terabyte": ("The doctor on 1 TiB", measure_terabyte, print_terabyte),
+    "sweep": ("A sweep", measure_sweep, print_sweep),
     "capture": (f"A capture of {NR_PAGES * 4096 >> 30} GiB", measure_capture, print_captures),
 }
 

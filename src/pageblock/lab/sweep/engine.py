@@ -108,7 +108,9 @@ def _tables(missing: Sequence[Run], size: int, used: int) -> Iterator[pa.Table]:
         return
     # Ray's backend gives all results of a call at once: rounds, so that what is done is on disk soon
     for i in range(0, len(batches), ROUND * used):
-        yield from joblib.Parallel(batch_size=1)(joblib.delayed(run_batch)(one) for one in batches[i : i + ROUND * used])
+        yield from joblib.Parallel(batch_size=1)(
+            joblib.delayed(run_batch)(one) for one in batches[i : i + ROUND * used]
+        )
 
 
 def run_batch(runs: Sequence[Run]) -> pa.Table:

@@ -59,7 +59,14 @@ def write_batch(folder: Path, name: str, table: pa.Table) -> Path:
     path = folder / f"runs-{table['id'][0].as_py()}-{table.num_rows}.parquet"
     told = json.dumps({"format": FORMAT, "name": name})
     with whole_file(path, force=True) as file:
-        pq.write_table(table.replace_schema_metadata({KEY: told}), file, compression="zstd")
+        # dictionaries and statistics of a few rows are larger than what they save
+        pq.write_table(
+            table.replace_schema_metadata({KEY: told}),
+            file,
+            compression="zstd",
+            use_dictionary=False,
+            write_statistics=False,
+        )
     return path
 
 
