@@ -33,11 +33,19 @@ GEOMETRY = {"max-order": "max_order", "pageblock-order": "pageblock_order", "pag
 @click.option("--memory", metavar="SIZE", help="Memory of the machine; default: 1G.")
 @click.option("--cma", metavar="SIZE", help="A CMA area, as with cma=SIZE on the kernel's command line.")
 @click.option("--reserved", metavar="SIZE", help="Memory at the end that the allocator never gets.")
-@click.option("--from", "source", metavar="PATH", help="Begin with a recorded machine; default: one that comes out of boot.")
-@click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="Of all that is random.")
-@click.option("--ticks", type=click.IntRange(1, 1 << 40), metavar="N", help="Length, in ticks of model time; default: 500.")
+@click.option(
+    "--from", "source", metavar="PATH", help="Begin with a recorded machine; default: one that comes out of boot."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="Of all that is random."
+)
+@click.option(
+    "--ticks", type=click.IntRange(1, 1 << 40), metavar="N", help="Length, in ticks of model time; default: 500."
+)
 @click.option("--for", "duration", metavar="TIME", help="Length in model time: 90s, 30m, 12h, 7d.")
-@click.option("--every", type=click.IntRange(1, 1 << 40), metavar="N", help="Ticks between samples; default: a hundredth.")
+@click.option(
+    "--every", type=click.IntRange(1, 1 << 40), metavar="N", help="Ticks between samples; default: a hundredth."
+)
 @click.option("--size", "sizes", metavar="SIZE", multiple=True, help="Judge ranges of this size; may be given again.")
 @click.option("--out", metavar="FILE", help="Write the series to a Parquet file (docs/lab.md).")
 @click.option("--force", is_flag=True, help="Replace FILE.")

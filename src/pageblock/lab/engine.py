@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -182,7 +183,7 @@ class Engine:
         edges = sorted(cuts)
         while waiting and waiting[0][0] == 0:
             self._event(tick, waiting.popleft()[1])
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             here = slice(start, end)
             self._slice(tick, ops[here], allocates[here], int(pages[here].sum()), int(fixed[here].sum()))
             while waiting and waiting[0][0] == end:

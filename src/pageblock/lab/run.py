@@ -90,7 +90,9 @@ def run(
             "give 1 tick or more, and a seed of 0 or more"
         )
     if settings.ticks // settings.sample_every > _MOST_SAMPLES:
-        raise InputError(f"{settings.ticks // settings.sample_every} samples: take one in more than {settings.sample_every} ticks")
+        raise InputError(
+            f"{settings.ticks // settings.sample_every} samples: take one in more than {settings.sample_every} ticks"
+        )
     engine, machine = prepared(workload, settings, start)
     sizes = _sizes(settings, machine)
     rows = [sample(engine, 0, 0.0, sizes, machine.page_size)]

@@ -57,8 +57,9 @@ _FLAGS = np.array(
 class Traced:
     """The requests of a trace, by tick.
 
-    ``table``: REQUEST rows in order of time; ``ticks``: first row of each tick, and one past the last; ``calls``: contiguous ranges
-    by tick; ``left_out``: what was freed without having been allocated in the trace, and requests that got nothing.
+    ``table``: REQUEST rows in order of time; ``ticks``: first row of each tick, and one past the last; ``ranges``: calls for
+    contiguous ranges by tick; ``left_out``: what was freed without having been allocated in the trace, requests that got nothing,
+    and events that are neither.
     """
 
     name: str
@@ -102,7 +103,10 @@ class _Played:
 def load_trace(path: Path) -> tuple[Workload, int]:
     """A trace as a workload, and its length in ticks.
 
-    Either a recorded kernel's (``pageblock replay``) or a Parquet file of allocation events. Raises InputError for any other file.
+    Either a recorded kernel's (``pageblock replay``) or a Parquet file of allocation events.
+
+    Raises:
+        InputError: neither, or broken.
     """
     try:
         with path.open("rb") as file:
@@ -174,9 +178,7 @@ class _Story:
         done, why = to_operations(rows, ops, self.sizes, self.is_contig, self.orders, self.pages)
         if why:
             row = rows[done]
-            words = REASONS[why].format(
-                handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=self.pages
-            )
+            words = REASONS[why].format(handle=row["handle"], order=row["order"], pfn=row["pfn"], nr_pages=self.pages)
             raise self.reader.fail(words, int(row["line"]))
         kept = (ops["op"] == 2) | (ops["op"] == 4) | (rows["pfn"] >= 0)
         self.refused += int((~kept).sum())
@@ -284,7 +286,9 @@ def _events(path: Path) -> tuple[Traced, float]:
     try:
         with pq.ParquetFile(path) as file:
             if _EVENTS_KEY not in (file.metadata.metadata or {}):
-                raise InputError(f"{path}: a Parquet file, but no allocation events: make one with pageblock record or import")
+                raise InputError(
+                    f"{path}: a Parquet file, but no allocation events: make one with pageblock record or import"
+                )
             table = file.read(columns=["time_ns", "event", "pfn", "order", "migratetype", "gfp"])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         line = (str(error) or type(error).__name__).splitlines()[0][:120]

@@ -68,9 +68,7 @@ def _lines(done: RunResult, last: dict[str, Any]) -> list[str]:
         f"{last['fallbacks']:,} fallbacks to another type, {last['fallbacks_claimed']:,} of them with the pageblock",
         f"{last['blocked_pageblocks']:,} pageblocks hold pages that cannot move, {last['blocked_by_few']:,} of them 16 at most",
     ]
-    refused = [
-        f"{name} {failed:,}" for name, failed in zip(last["actors"], last["failed"], strict=True) if failed
-    ]
+    refused = [f"{name} {failed:,}" for name, failed in zip(last["actors"], last["failed"], strict=True) if failed]
     if refused:
         lines.append(f"refused for good: {', '.join(refused)}")
     if last["split_huge"]:

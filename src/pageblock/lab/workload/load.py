@@ -160,7 +160,7 @@ def _lifetime(value: Any) -> Lifetime:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Lifetime(float(value))
     if not isinstance(value, dict):
-        raise InputError(f"{value!r} is no lifetime: write ticks, or {{ mean = 50, shape = \"lognormal\" }}")
+        raise InputError(f'{value!r} is no lifetime: write ticks, or {{ mean = 50, shape = "lognormal" }}')
     known = {field.name: field for field in fields(Lifetime)}
     for key, given in value.items():
         if key not in known:
@@ -179,7 +179,9 @@ def to_toml(workload: Workload) -> str:
     lines += [f"tick_seconds = {workload.tick_seconds!r}", f"compact_every = {workload.compact_every}"]
     for actor in workload.actors:
         if not isinstance(actor, Base) or KINDS.get(actor.kind) is not type(actor):
-            raise InputError(f"actor {actor.name} is a class of its own: only those of {', '.join(KINDS)} go into a file")
+            raise InputError(
+                f"actor {actor.name} is a class of its own: only those of {', '.join(KINDS)} go into a file"
+            )
         lines += ["", "[[actor]]", f"kind = {_quoted(actor.kind)}"]
         lines += [f"{field.name} = {_written(getattr(actor, field.name))}" for field in fields(actor)]
     return "\n".join(lines) + "\n"
@@ -194,9 +196,7 @@ def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Lifetime):
-        return (
-            f'{{ mean = {value.mean:.6g}, shape = "{value.shape}", sigma = {value.sigma:.6g}, forever = {value.forever:.6g} }}'
-        )
+        return f'{{ mean = {value.mean:.6g}, shape = "{value.shape}", sigma = {value.sigma:.6g}, forever = {value.forever:.6g} }}'
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Amount):

@@ -46,7 +46,9 @@ class Amount:
         """From ``"64M"``, ``"0.5%"`` or a number of bytes. Raises InputError for anything else."""
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 60:
             return cls(size=float(value))
-        match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:(%)|([KMGT]?)(?:iB|B)?)\s*", str(value), re.I | re.A)
+        match = re.fullmatch(
+            r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:(%)|([KMGT]?)(?:iB|B)?)\s*", str(value), re.I | re.A
+        )
         if not isinstance(value, str) or match is None:
             raise InputError(f'{value!r} is no amount of memory: write for example "64M", "1.5G" or "5%" of all memory')
         number = float(match[1])
@@ -104,7 +106,7 @@ class Lifetime:
 
     Args:
         mean: ticks; of those that are freed at all.
-        shape: ``exponential``, ``fixed``, ``uniform`` (0 to twice the mean) or ``lognormal`` with ``sigma`` (many short, few long).
+        shape: ``exponential``, ``fixed``, ``uniform`` (0 to twice the mean) or ``lognormal`` with ``sigma``: many short, few long.
         forever: share that is never freed, 0 to 1.
     """
 
@@ -125,7 +127,8 @@ class Lifetime:
 
     def draw(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
         """``count`` lifetimes in parts of a tick, or ``FOREVER``."""
-        return _lifetimes(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        drawn: npt.NDArray[np.int64] = _lifetimes(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        return drawn
 
 
 @lru_cache(maxsize=256)
@@ -156,10 +159,16 @@ class Orders:
     def of(cls, value: Any) -> "Orders":
         """From a table ``{0 = 0.9, 3 = 0.1}``. Raises InputError for anything else."""
         if not isinstance(value, dict):
-            raise InputError(f"orders is {value!r}: write a table of order = weight, for example {{ 0 = 0.9, 3 = 0.1 }}")
+            raise InputError(
+                f"orders is {value!r}: write a table of order = weight, for example {{ 0 = 0.9, 3 = 0.1 }}"
+            )
         pairs = []
         for order, weight in value.items():
-            if not re.fullmatch(r"[0-9]{1,2}", str(order)) or isinstance(weight, bool) or not isinstance(weight, int | float):
+            if (
+                not re.fullmatch(r"[0-9]{1,2}", str(order))
+                or isinstance(weight, bool)
+                or not isinstance(weight, int | float)
+            ):
                 raise InputError(f"orders has {order!r} = {weight!r}: write order = weight, for example 3 = 0.1")
             pairs.append((int(order), float(weight)))
         return cls(tuple(sorted(pairs)))
@@ -179,7 +188,8 @@ class Orders:
         """``count`` orders."""
         if len(self.weights) == 1:
             return np.full(count, self.weights[0][0], np.uint8)
-        return _orders(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        drawn: npt.NDArray[np.uint8] = _orders(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        return drawn
 
     def __str__(self) -> str:
         return "{ " + ", ".join(f"{order} = {weight:.6g}" for order, weight in self.weights) + " }"
