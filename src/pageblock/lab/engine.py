@@ -54,6 +54,7 @@ class Counts:
     failed_high_order: int = 0
     split_huge: int = 0
     pages_moved: int = 0
+    pages_dropped: int = 0
     compaction_moved: int = 0
     cma_success: int = 0
     cma_fail_busy: int = 0
@@ -205,8 +206,9 @@ class Engine:
         # before any is given back: a queue remembers the use
         self._queue(got)
         freed = ops["handle"][~allocates & (results >= 0)]
-        self._account(freed, -1)
+        # what is freed in the slice that allocated it is not in use in the end
         self._account(ops["handle"][allocates & ~failed], 1)
+        self._account(freed, -1)
         h.give(freed)
         if failed.any():
             self._failed(tick, ops[failed])
@@ -245,6 +247,7 @@ class Engine:
         if not len(handles):
             return
         h = self.handles
+        h.in_use[handles] = sign > 0
         pages = np.int64(1) << h.order[handles].astype(np.int64)
         # exact: counts are far below 2^53
         self.live += sign * np.bincount(h.actor[handles], pages, len(self.live)).astype(np.int64)
@@ -411,7 +414,7 @@ class Engine:
             number, _ = self._zone_at(area.base_pfn)
             answer = area.alloc(call.nr_pages, call.align, handles=self.handles.frames[number])
             for attempt in answer.tries:
-                self._tried(attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
+                self._tried(number, attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
             if answer.pfn is not None:
                 self.counts.cma_success += 1
                 return answer.pfn, area
@@ -440,9 +443,9 @@ class Engine:
             except ContigRefused as refused:
                 refusal = refused
                 if call.kind != "first":
-                    self._tried(start, start + nr, refused.tried, refused)
+                    self._tried(number, start, start + nr, refused.tried, refused)
                 continue
-            self._tried(done.start_pfn, done.end_pfn, done, None)
+            self._tried(number, done.start_pfn, done.end_pfn, done, None)
             self.counts.contig_success += 1
             return done.start_pfn, None
         if refusal is not None and refusal.errno == EBUSY:
@@ -468,10 +471,17 @@ class Engine:
             nth -= count
         return []
 
-    def _tried(self, start: int, end: int, done: ContigRange | None, refusal: ContigRefused | None) -> None:
-        """Count what a request moved, and whether it was refused for a page that it never asked for."""
+    def _tried(
+        self, number: int, start: int, end: int, done: ContigRange | None, refusal: ContigRefused | None
+    ) -> None:
+        """Count what a request moved and dropped, and whether it was refused for a page that it never asked for."""
         if done is not None:
             self.counts.pages_moved += sum(1 << order for _, _, order in done.moved)
+            if done.reclaimed:
+                lost = self.handles.lost(number)
+                self._account(lost, -1)
+                self.handles.give(lost)
+                self.counts.pages_dropped += len(lost)
         if refusal is not None and refusal.errno == EBUSY:
             self.counts.tries_busy += 1
             self.counts.tries_false_busy += not start <= refusal.pfn < end

@@ -43,11 +43,12 @@ _EVENTS_KEY = b"pageblock.events"
 
 _PARQUET = b"PAR1"
 
-#: Flags of pages by migratetype, for order 0 and above: what a trace says of a page's use.
+#: Class and flags of a page by migratetype, as far as a request tells its use: of single pages, larger ones, and compound ones.
 _FLAGS = np.array(
     [
         [PageClass.KERNEL, PageClass.ANON, PageClass.SLAB],
-        [PageClass.KERNEL, PageClass.THP | PageFlag.COMPOUND, PageClass.SLAB | PageFlag.COMPOUND],
+        [PageClass.KERNEL, PageClass.KERNEL, PageClass.SLAB],
+        [kind | PageFlag.COMPOUND for kind in (PageClass.KERNEL, PageClass.THP, PageClass.SLAB)],
     ],
     np.uint8,
 )
@@ -312,8 +313,7 @@ def _events(path: Path) -> tuple[Traced, float]:
     types = np.where((types < 0) | (types > 2), 0, types).astype(np.uint8)
     gfp = _words(table["gfp"])[mine][asked]
     atomic, compound = _matches(gfp, r"\bGFP_ATOMIC\b|\b__GFP_HIGH\b"), _matches(gfp, r"\b__GFP_COMP\b|GFP_TRANSHUGE")
-    flags = _FLAGS[np.minimum(order, 1), types]
-    flags = np.where((order > 0) & compound, flags | int(PageFlag.COMPOUND), flags)
+    flags = _FLAGS[np.where(order == 0, 0, np.where(compound, 2, 1)), types]
     rows, ticks = _table(
         time[mine][asked],
         life[asked],

@@ -103,8 +103,10 @@ class _Steady(_Asks):
         self.short = Lifetime(actor.lifetime.mean, actor.lifetime.shape, actor.lifetime.sigma)
 
     def requests(self, tick: int) -> Requests:
-        count = self.at_once if tick == 0 else _arrivals(self.rng, self.a_tick)
-        life = (self.actor.lifetime if tick == 0 else self.short).draw(self.rng, count)
+        life = self.short.draw(self.rng, _arrivals(self.rng, self.a_tick))
+        if tick == 0:
+            life = np.concatenate([self.actor.lifetime.draw_left(self.rng, self.at_once), life])
+        count = len(life)
         orders = self.actor.orders.draw(self.rng, count)
         migratetype, flags = self.actor.looks(self.rng, orders)
         return make_requests(at_random(self.rng, count), orders, migratetype, flags, life)
@@ -311,12 +313,19 @@ class _Processes(_Asks):
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
-        at_once = actor.rate * (1 + actor.lifetime.mean) if tick == 0 else actor.rate
-        count = _arrivals(rng, at_once) if not actor.until or tick < actor.until else 0
-        if not count:
+        if actor.until and tick >= actor.until:
             return no_requests()
-        sizes = self.sizes[rng.integers(0, QUANTILES, count, np.uint16)]
-        return _faults(rng, sizes, actor.lifetime.draw(rng, count), self.thp, actor.thp_order, actor.page_tables)
+        life = _lives(rng, actor.lifetime, actor.rate, tick)
+        sizes = self.sizes[rng.integers(0, QUANTILES, len(life), np.uint16)]
+        return _faults(rng, sizes, life, self.thp, actor.thp_order, actor.page_tables)
+
+
+def _lives(rng: np.random.Generator, lifetime: Lifetime, rate: float, tick: int) -> npt.NDArray[np.int64]:
+    """Lives of those that begin in a tick; with the first, of as many as a steady state has."""
+    life = lifetime.draw(rng, _arrivals(rng, rate))
+    if tick:
+        return life
+    return np.concatenate([lifetime.draw_left(rng, _arrivals(rng, rate * lifetime.mean)), life])
 
 
 def _faults(
@@ -387,8 +396,8 @@ class _Guests(_Asks):
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
-        count = _arrivals(rng, actor.rate * (1 + actor.lifetime.mean) if tick == 0 else actor.rate)
-        life = actor.lifetime.draw(rng, count)
+        life = _lives(rng, actor.lifetime, actor.rate, tick)
+        count = len(life)
         parts = []
         ballooned = int(self.size * actor.balloon)
         if count:
