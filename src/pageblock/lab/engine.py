@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,7 @@ class Counts:
     failed_high_order: int = 0
     split_huge: int = 0
     pages_moved: int = 0
+    pages_dropped: int = 0
     compaction_moved: int = 0
     cma_success: int = 0
     cma_fail_busy: int = 0
@@ -182,7 +184,7 @@ class Engine:
         edges = sorted(cuts)
         while waiting and waiting[0][0] == 0:
             self._event(tick, waiting.popleft()[1])
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             here = slice(start, end)
             self._slice(tick, ops[here], allocates[here], int(pages[here].sum()), int(fixed[here].sum()))
             while waiting and waiting[0][0] == end:
@@ -204,8 +206,9 @@ class Engine:
         # before any is given back: a queue remembers the use
         self._queue(got)
         freed = ops["handle"][~allocates & (results >= 0)]
-        self._account(freed, -1)
+        # what is freed in the slice that allocated it is not in use in the end
         self._account(ops["handle"][allocates & ~failed], 1)
+        self._account(freed, -1)
         h.give(freed)
         if failed.any():
             self._failed(tick, ops[failed])
@@ -244,6 +247,7 @@ class Engine:
         if not len(handles):
             return
         h = self.handles
+        h.in_use[handles] = sign > 0
         pages = np.int64(1) << h.order[handles].astype(np.int64)
         # exact: counts are far below 2^53
         self.live += sign * np.bincount(h.actor[handles], pages, len(self.live)).astype(np.int64)
@@ -410,7 +414,7 @@ class Engine:
             number, _ = self._zone_at(area.base_pfn)
             answer = area.alloc(call.nr_pages, call.align, handles=self.handles.frames[number])
             for attempt in answer.tries:
-                self._tried(attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
+                self._tried(number, attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
             if answer.pfn is not None:
                 self.counts.cma_success += 1
                 return answer.pfn, area
@@ -439,9 +443,9 @@ class Engine:
             except ContigRefused as refused:
                 refusal = refused
                 if call.kind != "first":
-                    self._tried(start, start + nr, refused.tried, refused)
+                    self._tried(number, start, start + nr, refused.tried, refused)
                 continue
-            self._tried(done.start_pfn, done.end_pfn, done, None)
+            self._tried(number, done.start_pfn, done.end_pfn, done, None)
             self.counts.contig_success += 1
             return done.start_pfn, None
         if refusal is not None and refusal.errno == EBUSY:
@@ -467,10 +471,17 @@ class Engine:
             nth -= count
         return []
 
-    def _tried(self, start: int, end: int, done: ContigRange | None, refusal: ContigRefused | None) -> None:
-        """Count what a request moved, and whether it was refused for a page that it never asked for."""
+    def _tried(
+        self, number: int, start: int, end: int, done: ContigRange | None, refusal: ContigRefused | None
+    ) -> None:
+        """Count what a request moved and dropped, and whether it was refused for a page that it never asked for."""
         if done is not None:
             self.counts.pages_moved += sum(1 << order for _, _, order in done.moved)
+            if done.reclaimed:
+                lost = self.handles.lost(number)
+                self._account(lost, -1)
+                self.handles.give(lost)
+                self.counts.pages_dropped += len(lost)
         if refusal is not None and refusal.errno == EBUSY:
             self.counts.tries_busy += 1
             self.counts.tries_false_busy += not start <= refusal.pfn < end

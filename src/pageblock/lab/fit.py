@@ -1,8 +1,9 @@
 """Find a workload that leaves behind what a recorded machine shows: its free lists, its pageblock types, its blockers.
 
 A recorded state does not say how it came to be. So a mix of the actors that nearly every machine has is run on a model of the
-machine's main zone, smaller than it but of the same shape, and its numbers are searched for (differential evolution, Storn & Price
-1997, from scipy) until the model's distributions match. How far off the result is, on seeds that the search never saw, is the answer.
+machine's main zone, smaller than it but of the same shape, and its numbers are searched for (differential evolution, Storn &
+Price 1997, from scipy) until the model's distributions match. How far off the result is, on seeds that the search never saw, is
+told with it.
 """
 
 import math
@@ -47,6 +48,8 @@ KNOBS = (
     Knob("cache_rate", 0.0002, 0.05),
     Knob("cache_size", 0.002, 0.95),
     Knob("cache_life", 3, 3000),
+    Knob("file_pages", 1, 1024),
+    Knob("ebb", 0.0, 0.6, log=False),
     Knob("anonymous_size", 0.005, 0.7),
     Knob("anonymous_life", 3, 1000),
     Knob("process_size", 0.0003, 0.1),
@@ -94,9 +97,14 @@ class Fit:
     memory_bytes: int
 
 
-def mix_of(values: dict[str, float], name: str, about: str = "") -> Workload:
-    """The workload with these values of KNOBS."""
+def mix_of(values: dict[str, float], ticks: int, page_size: int, name: str, about: str = "") -> Workload:
+    """The workload with these values of KNOBS, for a run of so many ticks.
+
+    ``ebb``: the last part of the run, in which files and processes only go: most machines have been busier than when they were
+    recorded, and what is left of that is scattered.
+    """
     life = values["anonymous_life"]
+    until = max(1, round(ticks * (1 - values["ebb"])))
     return Workload(
         name,
         (
@@ -105,6 +113,8 @@ def mix_of(values: dict[str, float], name: str, about: str = "") -> Workload:
                 rate=Amount(share=values["cache_rate"]),
                 size=Amount(share=values["cache_size"]),
                 lifetime=Lifetime(values["cache_life"], "lognormal", 1.5),
+                file_size=Amount(size=values["file_pages"] * page_size),
+                until=until,
             ),
             Anonymous(
                 name="processes",
@@ -112,6 +122,7 @@ def mix_of(values: dict[str, float], name: str, about: str = "") -> Workload:
                 size=Amount(share=values["process_size"]),
                 lifetime=Lifetime(life, "lognormal", 1.5),
                 thp=values["thp"],
+                until=until,
             ),
             Slab(
                 name="objects",
@@ -162,7 +173,11 @@ class _Model:
 
     def __call__(self, places: npt.NDArray[np.float64]) -> float:
         """What the search makes small."""
-        return total(self.measure(mix_of(values_at(places), "trial"), self.small))
+        return total(self.measure(self.mix(values_at(places), "trial"), self.small))
+
+    def mix(self, values: dict[str, float], name: str, about: str = "") -> Workload:
+        """The workload of these values."""
+        return mix_of(values, self.full.ticks, self.full.page_size, name, about)
 
 
 def values_at(places: Sequence[float] | npt.NDArray[np.float64]) -> dict[str, float]:
@@ -176,7 +191,7 @@ def fit(
     release: str = "6.1",
     ticks: int = 200,
     trials: int = 400,
-    memory_bytes: int = 256 << 20,
+    memory_bytes: int = 128 << 20,
     seed: int = 0,
     name: str = "fitted",
     held_back: Sequence[Snapshot] = (),
@@ -235,7 +250,7 @@ def fit(
     )
     values = values_at(best.x)
     about = f"fitted to {main_zone(snapshot).label} of {snapshot.source}"
-    workload = mix_of(values, name, about)
+    workload = model.mix(values, name, about)
     states = [model.state(workload, replace(model.full, seed=unseen)) for unseen in _UNSEEN]
     found = [distances(model.recorded, state) for state in states]
     shipped = {one: model.measure(load_workload(one), model.small) for one in SHIPPED if not _needs_cma(one)}

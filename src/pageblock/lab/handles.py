@@ -22,6 +22,7 @@ class Handles:
         zone, order, actor, spare: zone number, order, actor number, and how often reclaim still passes it over.
         use: counted up whenever a handle is given back, so that what was noted of an earlier use can be told.
         due: end of the page's life, in parts of a tick, or FOREVER.
+        in_use: whether it has a page, as far as the engine has heard.
     """
 
     def __init__(self, nr_zones: int) -> None:
@@ -29,6 +30,7 @@ class Handles:
         self.zone, self.order, self.actor, self.spare = (np.zeros(_FIRST, np.uint8) for _ in range(4))
         self.use = np.zeros(_FIRST, np.uint32)
         self.due = np.zeros(_FIRST, np.int64)
+        self.in_use = np.zeros(_FIRST, np.bool_)
         self._pool = np.arange(_FIRST, dtype=np.uint32)[::-1].copy()
         self._left = _FIRST
         self._given: list[U32] = []
@@ -54,11 +56,16 @@ class Handles:
             self._left = end
         self._given = []
 
+    def lost(self, zone: int) -> U32:
+        """Handles whose pages in a zone are gone without anybody's having freed them: clean pages of a contiguous range."""
+        found = self.in_use & (self.frames[zone] == EMPTY) & (self.zone == zone)
+        return np.flatnonzero(found).astype(np.uint32)
+
     def _grow(self) -> None:
         """Twice as many."""
         old = len(self.use)
         self.frames = [np.concatenate([f, np.full(old, EMPTY, np.uint32)]) for f in self.frames]
-        for name in ("zone", "order", "actor", "spare", "use", "due"):
+        for name in ("zone", "order", "actor", "spare", "use", "due", "in_use"):
             array = getattr(self, name)
             setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
         pool = np.empty(2 * old, np.uint32)

@@ -1,4 +1,4 @@
-"""How alike two states of memory are: a recorded machine's and a model's, each as distributions, and named distances between them.
+"""How alike two states of memory are: a recorded machine's and a model's, as distributions with named distances between them.
 
 All are shares, so that machines of different sizes compare.
 """

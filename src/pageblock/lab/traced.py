@@ -43,11 +43,12 @@ _EVENTS_KEY = b"pageblock.events"
 
 _PARQUET = b"PAR1"
 
-#: Flags of pages by migratetype, for order 0 and above: what a trace says of a page's use.
+#: Class and flags of a page by migratetype, as far as a request tells its use: of single pages, larger ones, and compound ones.
 _FLAGS = np.array(
     [
         [PageClass.KERNEL, PageClass.ANON, PageClass.SLAB],
-        [PageClass.KERNEL, PageClass.THP | PageFlag.COMPOUND, PageClass.SLAB | PageFlag.COMPOUND],
+        [PageClass.KERNEL, PageClass.KERNEL, PageClass.SLAB],
+        [kind | PageFlag.COMPOUND for kind in (PageClass.KERNEL, PageClass.THP, PageClass.SLAB)],
     ],
     np.uint8,
 )
@@ -57,8 +58,9 @@ _FLAGS = np.array(
 class Traced:
     """The requests of a trace, by tick.
 
-    ``table``: REQUEST rows in order of time; ``ticks``: first row of each tick, and one past the last; ``calls``: contiguous ranges
-    by tick; ``left_out``: what was freed without having been allocated in the trace, and requests that got nothing.
+    ``table``: REQUEST rows in order of time; ``ticks``: first row of each tick, and one past the last; ``ranges``: calls for
+    contiguous ranges by tick; ``left_out``: what was freed without having been allocated in the trace, requests that got nothing,
+    and events that are neither.
     """
 
     name: str
@@ -102,7 +104,10 @@ class _Played:
 def load_trace(path: Path) -> tuple[Workload, int]:
     """A trace as a workload, and its length in ticks.
 
-    Either a recorded kernel's (``pageblock replay``) or a Parquet file of allocation events. Raises InputError for any other file.
+    Either a recorded kernel's (``pageblock replay``) or a Parquet file of allocation events.
+
+    Raises:
+        InputError: neither, or broken.
     """
     try:
         with path.open("rb") as file:
@@ -308,8 +313,7 @@ def _events(path: Path) -> tuple[Traced, float]:
     types = np.where((types < 0) | (types > 2), 0, types).astype(np.uint8)
     gfp = _words(table["gfp"])[mine][asked]
     atomic, compound = _matches(gfp, r"\bGFP_ATOMIC\b|\b__GFP_HIGH\b"), _matches(gfp, r"\b__GFP_COMP\b|GFP_TRANSHUGE")
-    flags = _FLAGS[np.minimum(order, 1), types]
-    flags = np.where((order > 0) & compound, flags | int(PageFlag.COMPOUND), flags)
+    flags = _FLAGS[np.where(order == 0, 0, np.where(compound, 2, 1)), types]
     rows, ticks = _table(
         time[mine][asked],
         life[asked],

@@ -4,6 +4,7 @@ They stand for kinds of use, not for one program: what differs between them is w
 order, how many at a time and for how long. Where a default has a source it is named.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -102,8 +103,10 @@ class _Steady(_Asks):
         self.short = Lifetime(actor.lifetime.mean, actor.lifetime.shape, actor.lifetime.sigma)
 
     def requests(self, tick: int) -> Requests:
-        count = self.at_once if tick == 0 else _arrivals(self.rng, self.a_tick)
-        life = (self.actor.lifetime if tick == 0 else self.short).draw(self.rng, count)
+        life = self.short.draw(self.rng, _arrivals(self.rng, self.a_tick))
+        if tick == 0:
+            life = np.concatenate([self.actor.lifetime.draw_left(self.rng, self.at_once), life])
+        count = len(life)
         orders = self.actor.orders.draw(self.rng, count)
         migratetype, flags = self.actor.looks(self.rng, orders)
         return make_requests(at_random(self.rng, count), orders, migratetype, flags, life)
@@ -153,7 +156,9 @@ class Kernel(Base):
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Base):
-    """Packets: ``rate`` of memory passes through buffers a tick, each held for a fraction of a tick; ``atomic`` of them GFP_ATOMIC.
+    """Packets: ``rate`` of memory passes through buffers a tick, each held for a fraction of a tick.
+
+    ``atomic``: share that asks with GFP_ATOMIC.
 
     ``burst``: sigma of the lognormal factor by which ticks differ. Order 3 is SKB_FRAG_PAGE_ORDER (net/core/sock.c).
     """
@@ -200,8 +205,9 @@ class _Packets(_Asks):
 class PageCache(Base):
     """File pages: ``rate`` read or written a tick, kept until reclaim takes them (the oldest first) or the file is deleted.
 
-    ``size``: never more than this; ``dirty``: share that must be migrated, the rest may be dropped; ``reread``: share that
-    reclaim passes over once, as it was used again; ``orders``: large folios (since 5.18, where the file system has them).
+    ``size``: never more than this; ``file_size``: mean size of a file, read at one go and deleted whole; ``until``: tick after
+    which nothing is read any more, 0: none; ``dirty``: share that must be migrated, the rest may be dropped; ``reread``: share
+    that reclaim passes over once, as it was used again; ``orders``: large folios (since 5.18, where the file system has them).
     """
 
     kind: ClassVar[str] = "page-cache"
@@ -210,12 +216,15 @@ class PageCache(Base):
     rate: Amount
     size: Amount = Amount(share=1.0)
     lifetime: Lifetime = Lifetime(0, "fixed", forever=1.0)
+    file_size: Amount = Amount(size=64 << 10)
+    until: int = 0
     orders: Orders = Orders()
     dirty: float = 0.1
     reread: float = 0.3
 
     def __post_init__(self) -> None:
         self.share(dirty=self.dirty, reread=self.reread)
+        self.positive(until=self.until)
 
     def most_pages(self, world: World) -> int:
         """What ``size`` is on this machine."""
@@ -229,11 +238,15 @@ class PageCache(Base):
 class _Reads(_Asks):
     def __init__(self, actor: PageCache, world: World) -> None:
         self.actor, self.rng = actor, world.rng
-        self.a_tick = actor.rate.pages(world.total_pages, world.page_size) / actor.orders.mean_pages
+        of_file = max(1.0, actor.file_size.pages(world.total_pages, world.page_size) / actor.orders.mean_pages)
+        self.files = actor.rate.pages(world.total_pages, world.page_size) / actor.orders.mean_pages / of_file
+        self.requests_of = _sizes(of_file, 1.0 if of_file > 1 else 0.0, world.total_pages)
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
-        count = _arrivals(rng, self.a_tick)
+        files = _arrivals(rng, self.files) if not actor.until or tick < actor.until else 0
+        of_file = self.requests_of[rng.integers(0, QUANTILES, files, np.uint16)]
+        count = int(of_file.sum())
         orders = actor.orders.draw(rng, count)
         chance = rng.integers(0, QUANTILES, count, np.uint16)
         # one draw for both: a share of the dirty and of the clean is read again
@@ -241,13 +254,18 @@ class _Reads(_Asks):
         again = chance * 797 % QUANTILES < round(actor.reread * QUANTILES)
         flags = np.where(orders > 0, _THP, np.where(dirty, _FILE, _CLEAN_FILE)).astype(np.uint8)
         return make_requests(
-            at_random(rng, count),
+            np.repeat(at_random(rng, files), of_file),
             orders,
             int(Migratetype.MOVABLE),
             flags,
-            actor.lifetime.draw(rng, count),
+            np.repeat(actor.lifetime.draw(rng, files), of_file),
             spare=again.astype(np.uint8),
         )
+
+
+def _sizes(mean: float, sigma: float, most: int) -> npt.NDArray[np.int64]:
+    """Quantiles of whole sizes, lognormal, 1 to ``most``."""
+    return np.array([min(max(1, round(factor * mean)), most) for factor in mean_one("lognormal", sigma)], np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +273,9 @@ class Anonymous(Base):
     """Processes: ``rate`` start a tick, each with ``size`` of memory (lognormal with ``spread``) until it ends.
 
     ``thp``: share of a process's memory in huge pages of ``thp_order``, where one can be had, else in base pages;
-    ``page_tables``: one UNMOVABLE page for each 512. In the first tick as many start as a steady state has.
+    ``page_tables``: one UNMOVABLE page for each 512; ``until``: tick after which none start any more, 0: none.
+
+    In the first tick as many start as a steady state has.
     """
 
     kind: ClassVar[str] = "anonymous"
@@ -267,10 +287,11 @@ class Anonymous(Base):
     thp: float = 0.5
     thp_order: int = 9
     page_tables: bool = True
+    until: int = 0
 
     def __post_init__(self) -> None:
         self.share(thp=self.thp)
-        self.positive(rate=self.rate)
+        self.positive(rate=self.rate, until=self.until)
         if not 0 <= self.spread <= 3 or not 1 <= self.thp_order <= 26:
             raise InputError(
                 f"actor {self.name}: spread is {self.spread}, thp_order {self.thp_order}: give 0 to 3, and 1 to 26"
@@ -286,19 +307,25 @@ class _Processes(_Asks):
         self.actor, self.rng = actor, world.rng
         mean = actor.size.pages(world.total_pages, world.page_size)
         # none alone has more than the machine
-        most = world.total_pages
-        self.sizes = np.array([min(max(1, int(f * mean)), most) for f in mean_one("lognormal", actor.spread)], np.int64)
+        self.sizes = _sizes(mean, actor.spread, world.total_pages)
         # a machine without blocks of that order has no such huge pages
         self.thp = actor.thp if actor.thp_order <= world.max_order else 0.0
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
-        at_once = actor.rate * (1 + actor.lifetime.mean) if tick == 0 else actor.rate
-        count = _arrivals(rng, at_once)
-        if not count:
+        if actor.until and tick >= actor.until:
             return no_requests()
-        sizes = self.sizes[rng.integers(0, QUANTILES, count, np.uint16)]
-        return _faults(rng, sizes, actor.lifetime.draw(rng, count), self.thp, actor.thp_order, actor.page_tables)
+        life = _lives(rng, actor.lifetime, actor.rate, tick)
+        sizes = self.sizes[rng.integers(0, QUANTILES, len(life), np.uint16)]
+        return _faults(rng, sizes, life, self.thp, actor.thp_order, actor.page_tables)
+
+
+def _lives(rng: np.random.Generator, lifetime: Lifetime, rate: float, tick: int) -> npt.NDArray[np.int64]:
+    """Lives of those that begin in a tick; with the first, of as many as a steady state has."""
+    life = lifetime.draw(rng, _arrivals(rng, rate))
+    if tick:
+        return life
+    return np.concatenate([lifetime.draw_left(rng, _arrivals(rng, rate * lifetime.mean)), life])
 
 
 def _faults(
@@ -369,8 +396,8 @@ class _Guests(_Asks):
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
-        count = _arrivals(rng, actor.rate * (1 + actor.lifetime.mean) if tick == 0 else actor.rate)
-        life = actor.lifetime.draw(rng, count)
+        life = _lives(rng, actor.lifetime, actor.rate, tick)
+        count = len(life)
         parts = []
         ballooned = int(self.size * actor.balloon)
         if count:
@@ -389,7 +416,9 @@ class _Guests(_Asks):
 
 @dataclass(frozen=True, kw_only=True)
 class Balloon(Base):
-    """The balloon inside a guest: takes ``size``, page by page, in ``inflate`` ticks, holds it, gives it back; every ``period`` ticks.
+    """The balloon inside a guest: takes ``size``, page by page, in ``inflate`` ticks, holds it, gives it back.
+
+    So every ``period`` ticks.
 
     Its pages are MOVABLE_OPS: the driver can move them (drivers/virtio/virtio_balloon.c with CONFIG_BALLOON_COMPACTION).
     """
@@ -460,7 +489,7 @@ class Cma(Base):
 class _Buffers:
     def __init__(self, actor: Cma, world: World) -> None:
         self.actor, self.rng = actor, world.rng
-        self.pages = max(1, -(-int(actor.size.pages(world.total_pages, world.page_size))))
+        self.pages = max(1, math.ceil(actor.size.pages(world.total_pages, world.page_size)))
         size_order = (self.pages - 1).bit_length()
         self.align = min(size_order, 8) if actor.align < 0 else actor.align
         self.next = float(actor.first)

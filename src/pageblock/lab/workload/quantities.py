@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...errors import InputError
 
-__all__ = ["FOREVER", "QUANTILES", "TICK", "Amount", "Lifetime", "Orders", "mean_one", "steps"]
+__all__ = ["FOREVER", "QUANTILES", "TICK", "Amount", "Lifetime", "Orders", "mean_one"]
 
 #: Parts of a tick that times are counted in.
 TICK = 1 << 16
@@ -74,13 +74,6 @@ class Amount:
         return f"{self.share * 100:.6g}%" if self.share else f"{self.size:.0f}"
 
 
-def steps(values: list[float]) -> npt.NDArray[np.int64]:
-    """A table of quantiles in whole parts; read only, as tables are shared."""
-    table = np.array([round(value) for value in values], np.int64)
-    table.flags.writeable = False
-    return table
-
-
 def _quantile(shape: str, sigma: float, q: float) -> float:
     """The q-quantile of a distribution with mean 1."""
     if shape == "exponential":
@@ -106,7 +99,7 @@ class Lifetime:
 
     Args:
         mean: ticks; of those that are freed at all.
-        shape: ``exponential``, ``fixed``, ``uniform`` (0 to twice the mean) or ``lognormal`` with ``sigma`` (many short, few long).
+        shape: ``exponential``, ``fixed``, ``uniform`` (0 to twice the mean) or ``lognormal`` with ``sigma``: few long ones.
         forever: share that is never freed, 0 to 1.
     """
 
@@ -127,13 +120,35 @@ class Lifetime:
 
     def draw(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
         """``count`` lifetimes in parts of a tick, or ``FOREVER``."""
-        return _lifetimes(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        drawn: npt.NDArray[np.int64] = _lifetimes(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        return drawn
+
+    def draw_left(self, rng: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
+        """What is left of the lives of ``count`` pages met at some time, as ``draw``: of long lives one meets more."""
+        drawn: npt.NDArray[np.int64] = _left(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        return drawn
 
 
 @lru_cache(maxsize=256)
 def _lifetimes(life: Lifetime) -> npt.NDArray[np.int64]:
-    values = [min(value * life.mean, _MOST_TICKS) * TICK for value in mean_one(life.shape, life.sigma)]
-    table = steps(values).copy()
+    return _table(life, list(mean_one(life.shape, life.sigma)))
+
+
+@lru_cache(maxsize=256)
+def _left(life: Lifetime) -> npt.NDArray[np.int64]:
+    """Quantiles of the equilibrium distribution: its density is the share of lives that are longer."""
+    values = sorted(mean_one(life.shape, life.sigma))
+    # up to values[k], lives longer than values[k - 1] pass through
+    reached = [0.0]
+    for k, value in enumerate(values):
+        reached.append(reached[-1] + (value - (values[k - 1] if k else 0.0)) * (QUANTILES - k) / QUANTILES)
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES * reached[-1]
+    return _table(life, np.interp(places, reached, [0.0, *values]).tolist())
+
+
+def _table(life: Lifetime, values: list[float]) -> npt.NDArray[np.int64]:
+    """Lives of these lengths, in means, in parts of a tick, some of them for ever."""
+    table = np.array([round(min(value * life.mean, _MOST_TICKS) * TICK) for value in values], np.int64)
     # spread over the table, so that also those that last for ever are of all lengths
     never = (np.arange(QUANTILES) * 2654435761 % QUANTILES) < round(life.forever * QUANTILES)
     table[never] = FOREVER
@@ -187,7 +202,8 @@ class Orders:
         """``count`` orders."""
         if len(self.weights) == 1:
             return np.full(count, self.weights[0][0], np.uint8)
-        return _orders(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        drawn: npt.NDArray[np.uint8] = _orders(self)[rng.integers(0, QUANTILES, count, np.uint16)]
+        return drawn
 
     def __str__(self) -> str:
         return "{ " + ", ".join(f"{order} = {weight:.6g}" for order, weight in self.weights) + " }"

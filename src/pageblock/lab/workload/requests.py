@@ -30,9 +30,9 @@ Requests = npt.NDArray[np.void]
 class Call:
     """One call for a contiguous range of ``nr_pages``.
 
-    ``at``: when in its tick; ``kind``: ``cma`` (cma_alloc), ``first`` (alloc_contig_pages), ``placed`` (alloc_contig_range at the
-    aligned place that ``place``, 0 to 2^16-1, stands for in the memory) or ``range`` (the same at the page ``place``, counted from the
-    first zone's first); ``align``: order, of cma_alloc; ``life`` as in REQUEST.
+    ``at``: when in its tick; ``kind``: ``cma`` (cma_alloc), ``first`` (alloc_contig_pages), ``placed`` (alloc_contig_range at
+    the aligned place that ``place``, 0 to 2^16-1, stands for in the memory) or ``range`` (the same at the page ``place``, counted
+    from the first zone's first); ``align``: order, of cma_alloc; ``life`` as in REQUEST.
     """
 
     at: int
