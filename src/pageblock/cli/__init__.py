@@ -20,6 +20,8 @@ COMMANDS = {
     "capture": "one snapshot of a machine in a file, for every other command's --from",
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
     "explain": "what a kernel log says about contiguous memory: what failed, why, how sure, what to do",
+    "import": "a trace of trace-cmd, perf, ftrace or LLFree, as record would have written it",
+    "record": "what this machine allocates and frees, page by page, in a file: for run and export",
     "replay": "run traces of real kernels on the model and compare every answer",
     "score": "compare the doctor's verdicts with what a recorded kernel answered for every range",
     "series": "what each patch of the founding series does, and what breaks without it",

@@ -11,10 +11,11 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-__all__ = ["byte_progress", "page_progress", "reading_progress", "row_progress"]
+__all__ = ["byte_progress", "page_progress", "reading_progress", "row_progress", "time_progress"]
 
 
 @contextmanager
@@ -43,6 +44,11 @@ def row_progress(what: str) -> AbstractContextManager[Callable[[int, int], None]
 def byte_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
     """Progress counted in bytes of a file."""
     return _progress(what, DownloadColumn())
+
+
+def time_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    """Progress counted in milliseconds."""
+    return _progress(what, TimeElapsedColumn())
 
 
 @contextmanager
