@@ -67,7 +67,7 @@ class Origin:
         cpus: how many CPUs recorded; 0 where not known.
         clock: of ``time_ns``.
         seconds: how long was recorded, by the clock of whoever recorded; 0 where not known.
-        groups: of tracepoints that were on. ``skipped``: that the kernel lacks. ``left_off``: events of the groups that stayed off.
+        groups: of tracepoints that were on. ``skipped``: that the kernel lacks. ``left_off``: events that stayed off.
         lost: events that the source lost, -1 where it lost some and does not say how many.
         unread: lines of the source that are events of other kinds or none. ``unread_like``: the first of them.
     """

@@ -155,7 +155,7 @@ def field_column(pages: U8, records: Records, chosen: I64, field: Field) -> NDAr
     gathered = pages.reshape(-1)[start[:, None] + np.arange(field.size)]
     kinds = {1: "i1", 2: "i2", 4: "i4", 8: "i8"} if field.signed else {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
     values = gathered.view(kinds[field.size])[:, 0]
-    return values.astype(np.int64) if field.signed else values.astype(np.uint64)
+    return np.asarray(values, np.int64 if field.signed else np.uint64)
 
 
 def text_of(pages: U8, records: Records, index: int, field: Field) -> str:

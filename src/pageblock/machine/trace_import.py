@@ -78,7 +78,7 @@ def lines_of(raw: IO[bytes], first: bytes) -> Iterator[str]:
     if first.startswith(ZSTD):
         stream = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
     elif first.startswith(GZIP):
-        stream = gzip.open(raw)
+        stream = gzip.GzipFile(fileobj=raw)
     elif first.startswith(XZ):
-        stream = lzma.open(raw)
+        stream = lzma.LZMAFile(raw)  # noqa: SIM115 (its file is closed by who opened it)
     yield from io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n")
