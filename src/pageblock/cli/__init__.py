@@ -20,6 +20,7 @@ COMMANDS = {
     "capture": "one snapshot of a machine in a file, for every other command's --from",
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
     "explain": "what a kernel log says about contiguous memory: what failed, why, how sure, what to do",
+    "export": "a trace or a replay as a timeline for ui.perfetto.dev",
     "import": "a trace of trace-cmd, perf, ftrace or LLFree, as record would have written it",
     "record": "what this machine allocates and frees, page by page, in a file: for run and export",
     "replay": "run traces of real kernels on the model and compare every answer",
