@@ -47,7 +47,7 @@ done
 rm /tmp/f*
 echo 0 >$trace/tracing_on
 
-{ uname -r; cat $trace/trace; } | gzip >/out/trace.gz
+{ echo "# os release : $(uname -r)"; echo "# arch : $(uname -m)"; cat $trace/trace; } | gzip >/out/trace.gz
 base64 /out/trace.gz >/dev/ttyS1
 sync
 echo "TRACE DONE"

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from ..machine.alloc_events import AllocationEvents
+from ..machine.alloc_events import MOST_ORDER, AllocationEvents
 from ..machine.gfp import understand_gfp
 from ..mm import Migratetype, PageClass, PageFlag
 
@@ -65,8 +65,8 @@ READ = frozenset(
     }
 )
 
-#: Largest order of a block that is looked for around a page.
-LARGEST_ORDER = 18
+#: Largest order of a block whose pages are remembered one by one after it was freed: what the allocator hands out.
+REMEMBERED_ORDER = 10
 
 #: Orders that have per-cpu lists (PAGE_ALLOC_COSTLY_ORDER, mm/page_alloc.c).
 PCP_ORDERS = 3
@@ -142,10 +142,10 @@ class _Reading:
     hows: list[int] = field(default_factory=list)
     #: pfn -> block in use; blocks of each order above 0; pages of a block that are not freed yet
     live: dict[int, int] = field(default_factory=dict)
-    large: list[int] = field(default_factory=lambda: [0] * (LARGEST_ORDER + 1))
+    large: list[int] = field(default_factory=lambda: [0] * (MOST_ORDER + 1))
     left: dict[int, int] = field(default_factory=dict)
-    #: pfn -> when it was last freed
-    freed: dict[int, int] = field(default_factory=dict)
+    #: pfn -> when it was last known to be in use, of pages that are not
+    unused: dict[int, int] = field(default_factory=dict)
     #: ranges that were had and are not given back: [first, end), pages left, number of the attempt
     had: list[list[int]] = field(default_factory=list)
     begun: dict[int, tuple[int, dict[str, Any]]] = field(default_factory=dict)
@@ -254,6 +254,14 @@ class _Reading:
         if order:
             self.large[order] -= 1
             self.left.pop(block, None)
+        self.note_unused(time, pfn, order)
+
+    def note_unused(self, time: int, pfn: int, order: int) -> None:
+        """Remember when pages were last known to be in use."""
+        if order == 0:
+            self.unused[pfn] = time
+        elif order <= REMEMBERED_ORDER:
+            self.unused.update((page, time) for page in range(pfn, pfn + (1 << order)))
 
     def allocate(self, time: int, pfn: int, order: int, migratetype: int, gfp: int) -> None:
         """mm_page_alloc."""
@@ -273,11 +281,14 @@ class _Reading:
         live = self.live
         if not order:
             return [live[pfn]] if pfn in live else []
-        return [live[page] for page in range(pfn, pfn + (1 << order)) if page in live]
+        end = pfn + (1 << order)
+        if end - pfn > len(live):
+            return [block for page, block in live.items() if pfn <= page < end]
+        return [live[page] for page in range(pfn, end) if page in live]
 
     def around(self, pfn: int) -> int | None:
         """The block in use that holds a page which it does not begin with."""
-        for order in range(1, LARGEST_ORDER + 1):
+        for order in range(1, MOST_ORDER + 1):
             if self.large[order]:
                 head = pfn & ~((1 << order) - 1)
                 block = self.live.get(head)
@@ -301,10 +312,7 @@ class _Reading:
                 self.end(one, time)
             if not inside and not self.give_back(time, pfn, order):
                 self.free_unknown(time, pfn, order)
-        if order == 0:
-            self.freed[pfn] = time
-        else:
-            self.freed.update((page, time) for page in range(pfn, pfn + (1 << order)))
+        self.note_unused(time, pfn, order)
 
     def free_part(self, time: int, block: int, order: int) -> None:
         """Part of a block: the block ends when nothing of it is left."""
@@ -331,14 +339,18 @@ class _Reading:
         self.attempts[number] = replace(self.attempts[number], end_ns=time)
 
     def free_unknown(self, time: int, pfn: int, order: int) -> None:
-        """A page of which no allocation was seen."""
-        before = self.freed.get(pfn)
-        if before is None:
+        """A block of which no allocation was seen; one that no allocator hands out whole is taken for several."""
+        if order > REMEMBERED_ORDER:
+            for piece in range(pfn, pfn + (1 << order), 1 << REMEMBERED_ORDER):
+                self.free_unknown(time, piece, REMEMBERED_ORDER)
+            return
+        ends = [self.unused[page] for page in range(pfn, pfn + (1 << order)) if page in self.unused]
+        if not ends:
             self.unknown.before += 1
             block = self.add(0, pfn, order, Migratetype.MOVABLE, -1, BEFORE)
         else:
             self.unknown.between += 1
-            block = self.add((before + time) // 2, pfn, order, Migratetype.UNMOVABLE, -1, BETWEEN)
+            block = self.add((max(ends) + time) // 2, pfn, order, Migratetype.UNMOVABLE, -1, BETWEEN)
         self.ends[block] = time
 
     # ---- contiguous ranges ----

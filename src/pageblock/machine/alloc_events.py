@@ -50,6 +50,9 @@ EVENTS_SCHEMA = pa.schema(
     ]
 )
 
+#: More than any kernel has.
+MOST_ORDER, MOST_PFN = 30, 1 << 52
+
 #: Events that one file may hold.
 MOST_EVENTS = 1 << 30
 
@@ -167,9 +170,26 @@ def read_events(path: Path) -> AllocationEvents:
             raise InputError(f"{path}: {error.strerror}; make it a readable file") from error
         line = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(f"{path}: no whole file of events ({line}); record it again") from error
-    if table.num_rows and np.any(np.diff(table["time_ns"].to_numpy()) < 0):
-        raise InputError(f"{path}: its events are not in order of time; the file is damaged, record it again")
+    check_events(path, table)
     return AllocationEvents(table.unify_dictionaries().combine_chunks(), origin)
+
+
+def check_events(path: Path, table: pa.Table) -> None:
+    """Refuse events that no kernel can have told of."""
+    wrong = table.num_rows > 0 and bool(np.any(np.diff(table["time_ns"].to_numpy()) < 0))
+    wrong = wrong or any(table[field.name].null_count for field in EVENTS_SCHEMA if not field.nullable)
+    for name, least, most in (
+        ("order", -1, MOST_ORDER),
+        ("migratetype", -1, 127),
+        ("pfn", 0, MOST_PFN),
+        ("end_pfn", 0, MOST_PFN),
+    ):
+        found = pc.min_max(table[name]).as_py()
+        wrong = wrong or (found["min"] is not None and not (least <= found["min"] and found["max"] <= most))
+    if wrong:
+        raise InputError(
+            f"{path}: its events are not in order of time, or of no possible page; it is damaged, record it again"
+        )
 
 
 def restored(told: Mapping[str, object]) -> Origin:

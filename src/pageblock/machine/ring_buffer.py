@@ -117,10 +117,13 @@ def records_of_pages(pages: U8, layout: PageLayout, where: str) -> Records:
         # bytes of the event, its first word included; padding without a time ends the page
         length = np.where(kind == 0, after + 4, np.where(kind <= LARGEST, (kind.astype(np.int64) + 1) * 4, 8))
         length = np.where(kind == PADDING, np.where(delta == 0, layout.size, after + 4), length)
-        if (length < 4).any() or ((length & 3) != 0).any():
-            raise InputError(f"{where}: an event of the ring buffer has no length; it is damaged, record again")
-        far = delta + (after.astype(np.uint64) << np.uint64(27))
         is_data = kind <= LARGEST
+        beyond = is_data & (position[active] + length > end[active])
+        if (length < 4).any() or ((length & 3) != 0).any() or beyond.any():
+            raise InputError(
+                f"{where}: an event of the ring buffer has no possible length; it is damaged, record again"
+            )
+        far = delta + (after.astype(np.uint64) << np.uint64(27))
         now = time[active]
         now = np.where(kind == TIME_STAMP, far | top[active], now + np.where(kind == TIME_EXTEND, far, delta))
         time[active] = now
@@ -152,6 +155,8 @@ def lost_before(words: NDArray[np.uint32], commit: I64, end: I64, layout: PageLa
 def field_column(pages: U8, records: Records, chosen: I64, field: Field) -> NDArray[Any]:
     """One field of the records ``chosen``: int64 if the field is signed, else uint64."""
     start = records.page[chosen] * pages.shape[1] + records.offset[chosen] + field.offset
+    if (records.offset[chosen] + field.offset + field.size > pages.shape[1]).any():
+        raise InputError(f"an event of the ring buffer ends before its field {field.name}; it is damaged, record again")
     gathered = pages.reshape(-1)[start[:, None] + np.arange(field.size)]
     kinds = {1: "i1", 2: "i2", 4: "i4", 8: "i8"} if field.signed else {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
     values = gathered.view(kinds[field.size])[:, 0]

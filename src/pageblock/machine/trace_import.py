@@ -81,4 +81,9 @@ def lines_of(raw: IO[bytes], first: bytes) -> Iterator[str]:
         stream = gzip.GzipFile(fileobj=raw)
     elif first.startswith(XZ):
         stream = lzma.LZMAFile(raw)  # noqa: SIM115 (its file is closed by who opened it)
-    yield from io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n")
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n")
+    try:
+        yield from text
+    finally:
+        # who opened the file closes it
+        text.detach()

@@ -6,29 +6,30 @@ The three differ in what stands before the event; the event itself is printed by
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from pageblock.errors import InputError
 
-from .alloc_events import EVENTS_SCHEMA, AllocationEvents, Origin, in_time_order
+from .alloc_events import EVENTS_SCHEMA, MOST_ORDER, MOST_PFN, AllocationEvents, Origin, in_time_order
 from .gfp import describe_gfp
 from .tracepoints import COLUMN_OF, GROUPS, LEFT_OFF, check_fields
 
-__all__ = ["events_of_text", "looks_like_trace"]
+__all__ = ["events_of_text"]
 
-#: ``task-pid (tgid) [cpu] flags time: event: …``; perf writes ``task pid/tid [cpu] time: period group:event: …``.
-LINE = re.compile(
-    r"\s*(?P<task>.*?)(?:-|\s+)(?P<pid>-?\d+)(?:/(?P<tid>-?\d+))?\s+(?:\(\s*[-\d]+\)\s+)?\[(?P<cpu>\d+)\]\s+"
-    r"(?:[^\s:]{4,7}\s+)?(?P<time>\d+\.\d+):\s+(?:\d+\s+)?(?:(?P<group>[a-z]\w*):)?(?P<event>[a-z]\w*):\s*(?P<rest>.*)"
+#: ``task-pid (tgid) [cpu] flags time: event: …``; perf writes ``task pid/tid [cpu] time: period group:event: …``. What stands
+#: before the CPU is looked at from its end, as a task's name may hold anything.
+EVENT = re.compile(
+    r"\[(?P<cpu>\d{1,5})\]\s{1,20}(?:[^\s:\[\]]{4,7}\s{1,20})?(?P<time>\d{1,9}\.\d{3,9}):\s{1,20}(?:\d{1,20}\s{1,20})?"
+    r"(?:(?P<group>[a-z]\w{0,40}):)?(?P<event>[a-z]\w{0,80}):\s*(?P<rest>.*)"
 )
+TASK = re.compile(r"(?:^|[-\s])(?P<pid>\d{1,10})(?:/(?P<tid>\d{1,10}))?\s{1,20}(?:\([\s\d-]{1,12}\)\s{1,20})?$")
 
 #: The function graph tracer: ``time | cpu) … | /* event: … */``, with or without the time.
-GRAPH = re.compile(
-    r"\s*(?:(?P<time>\d+\.\d+)\s*\|\s*)?(?P<cpu>\d+)\)(?:\s+\S+-(?P<pid>\d+)\s*\|)?.*?/\*\s*(?P<event>[a-z]\w*):\s*(?P<rest>.*?)\s*\*/"
-)
+GRAPH = re.compile(r"\s*(?:(?P<time>\d{1,9}\.\d{3,9})\s{1,20}\|\s{0,20})?(?P<cpu>\d{1,5})\)")
+REMARK = re.compile(r"/\* (?P<event>[a-z]\w{0,80}):\s*(?P<rest>.*?)\s*\*/")
 
 #: ``CPU:3 [LOST 7 EVENTS]`` of the kernel, ``CPU:3 [7 EVENTS DROPPED]`` of trace-cmd; either may lack the number.
 LOST = re.compile(r"CPU:\s*\d+\s*\[(?:LOST\s+(\d*)\s*EVENTS|(\d*)\s*EVENTS DROPPED)\]")
@@ -49,13 +50,37 @@ RENAMED = {"mm_page_free_direct": "mm_page_free", "mm_pagevec_free": "mm_page_fr
 #: Page sizes, bytes, of machines that have but one; others must be told.
 PAGE_SIZES = {"x86_64": 4096, "i686": 4096, "i386": 4096, "s390x": 4096}
 
-#: Lines without an event of pages after which a file is taken for something else.
-LOOK_AT = 20_000
+#: No line of a trace is longer.
+LONGEST_LINE = 4096
+
+#: Rows that are kept as Python objects before they become a table.
+ROWS_AT_ONCE = 1 << 18
 
 
-def looks_like_trace(text: str) -> bool:
-    """Whether some line of it is an event of a trace, of pages or of anything else."""
-    return any(LINE.match(line) or GRAPH.match(line) for line in text.splitlines()[:LOOK_AT])
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An event as it stands in a line. ``seconds``: as printed, "" where it is not."""
+
+    cpu: int
+    seconds: str
+    pid: int | None
+    group: str
+    event: str
+    rest: str
+
+
+def event_of(line: str) -> Line | None:
+    """The event of a line, None where it holds none."""
+    if len(line) > LONGEST_LINE:
+        return None
+    found = EVENT.search(line)
+    if found is not None:
+        task = TASK.search(line[max(0, found.start() - 80) : found.start()])
+        pid = None if task is None else int(task["tid"] or task["pid"])
+        return Line(int(found["cpu"]), found["time"], pid, found["group"] or "", found["event"], found["rest"])
+    if "/*" not in line or (found := GRAPH.match(line)) is None or (told := REMARK.search(line)) is None:
+        return None
+    return Line(int(found["cpu"]), found["time"] or "", None, "", told["event"], told["rest"])
 
 
 @dataclass
@@ -75,7 +100,7 @@ class Columns:
     fields: list[str | None] = field(default_factory=list)
 
     def table(self) -> pa.Table:
-        """The rows in order of time."""
+        """The rows as a table."""
         arrays = []
         for column in EVENTS_SCHEMA:
             values = getattr(self, column.name)
@@ -83,7 +108,7 @@ class Columns:
                 arrays.append(pa.array(values, pa.string()).dictionary_encode().cast(column.type))
             else:
                 arrays.append(pa.array(values, column.type))
-        return in_time_order(pa.table(arrays, schema=EVENTS_SCHEMA))
+        return pa.table(arrays, schema=EVENTS_SCHEMA)
 
 
 @dataclass
@@ -134,44 +159,51 @@ def events_of_text(
         InputError: no event of pages is in it, one has an unknown format, or the page size must be told.
     """
     columns, heading = Columns(), Heading()
-    unread, unread_like, others, characters = 0, "", 0, 0
-    last_time = 0
+    tables: list[pa.Table] = []
+    unread, unread_like, others, most_cpu, characters = 0, "", 0, 0, 0
+    time_ns = 0
     checked: set[str] = set()
     for number, line in enumerate(lines, 1):
         characters += len(line)
         if progress is not None and number % 8192 == 0:
             progress(characters)
-        found = LINE.match(line) or GRAPH.match(line)
+        found = event_of(line)
         if found is None:
-            if not heading.look(line):
+            if not heading.look(line[:LONGEST_LINE]):
                 unread += 1
                 unread_like = unread_like or line.strip()[:120]
             continue
-        name = RENAMED.get(found["event"], found["event"])
+        name = RENAMED.get(found.event, found.event)
         if not is_read(name):
             others += 1
             continue
-        values: dict[str, Any] = dict(VALUE.findall(found["rest"]))
+        values = dict(VALUE.findall(found.rest))
         if name not in checked:
             check_fields(name, values, f"{where}: line {number:,}")
             checked.add(name)
-        last_time = nanoseconds(found["time"]) if found["time"] else last_time
-        groups = found.groupdict()
-        if groups.get("group") and not heading.tool:
+        time_ns = nanoseconds(found.seconds) if found.seconds else time_ns
+        if found.group and not heading.tool:
             heading.tool = "perf script"
         try:
-            add(columns, name, values, found["rest"])
-        except (ValueError, KeyError, OverflowError) as error:
+            add(columns, name, values)
+            if not (found.cpu < 1 << 16 and (found.pid or 0) < 1 << 31):
+                raise ValueError(f"CPU {found.cpu}, process {found.pid}")
+        except (ValueError, KeyError) as error:
             raise InputError(
                 f"{where}: line {number:,}: {name} cannot be read ({str(error)[:80]}); mend the line or leave it out"
             ) from None
-        columns.time_ns.append(last_time)
-        columns.cpu.append(int(found["cpu"]) & 0xFFFF)
-        pid = groups.get("tid") or found["pid"]
-        columns.pid.append(int(pid) if pid is not None else None)
+        columns.time_ns.append(time_ns)
+        columns.cpu.append(found.cpu)
+        columns.pid.append(found.pid)
         columns.event.append(name)
+        most_cpu = max(most_cpu, found.cpu)
+        if len(columns.time_ns) >= ROWS_AT_ONCE:
+            tables.append(columns.table())
+            columns = Columns()
+    tables.append(columns.table())
+    table = in_time_order(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
     if not {"mm_page_alloc", "mm_page_free", "mm_page_free_batched"} & checked:
-        raise InputError(what_is_missing(where, len(columns.event), others, unread_like))
+        raise InputError(what_is_missing(where, table.num_rows, others, unread_like))
     size = page_size or PAGE_SIZES.get(heading.machine or "x86_64")
     if size is None:
         raise InputError(
@@ -182,13 +214,14 @@ def events_of_text(
         kernel=heading.kernel,
         machine=heading.machine,
         page_size=size,
-        cpus=heading.cpus or max(columns.cpu) + 1,
+        cpus=heading.cpus or most_cpu + 1,
+        clock="as printed",
         groups=tuple(group for group in GROUPS if group in groups_of(checked)),
         lost=heading.lost or (-1 if heading.lost_unknown else 0),
         unread=unread + others,
         unread_like=unread_like,
     )
-    return AllocationEvents(columns.table(), replace(origin, clock="as printed"))
+    return AllocationEvents(table, origin)
 
 
 def what_is_missing(where: str, events: int, others: int, unread_like: str) -> str:
@@ -234,7 +267,7 @@ def number_of(text: str) -> int:
     return int(text, 16) if text.startswith("0x") else int(text)
 
 
-def add(columns: Columns, name: str, values: dict[str, Any], rest: str) -> None:
+def add(columns: Columns, name: str, values: dict[str, str]) -> None:
     """Append what an event says of pages.
 
     Raises:
@@ -253,11 +286,15 @@ def add(columns: Columns, name: str, values: dict[str, Any], rest: str) -> None:
         elif key != "page":
             others[key] = plain(text)
     pfn = row.get("pfn")
-    if pfn is not None and (pfn >= 1 << 52 or pfn < 0):
-        raise ValueError(f"pfn={values.get('pfn')}")
     order = row.get("order", 0 if name == "mm_page_free_batched" else None)
-    if order is not None and not -1 <= order < 64:
-        raise ValueError(f"order={order}")
+    for key, value, least, most in (
+        ("pfn", pfn, 0, MOST_PFN),
+        ("end_pfn", row.get("end_pfn"), 0, MOST_PFN),
+        ("order", order, 0 if name in ONLY_COLUMNS else -1, MOST_ORDER),
+        ("migratetype", row.get("migratetype"), -1, 127),
+    ):
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"{key}={value}")
     if name == "mm_page_alloc" and pfn == 0:
         # how the kernel prints that it had no page: page 0 is never handed out
         pfn = None

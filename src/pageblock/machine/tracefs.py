@@ -130,12 +130,8 @@ def buffer(tracefs: Path) -> Iterator[TraceBuffer]:
             check_unused(own)
         yield own
     finally:
-        with contextlib.suppress(OSError):
-            (own.path / "tracing_on").write_text("0")
         own.restore()
         if made is not None:
-            with contextlib.suppress(OSError):
-                (made / "events" / "enable").write_text("0")
             with contextlib.suppress(OSError):
                 made.rmdir()
 
