@@ -97,7 +97,7 @@ def test_an_imported_trace_is_exported_and_decoded_again(capsys: pytest.CaptureF
     ("args", "message"),
     [
         (("nowhere",), "No such file"),
-        ((PERF,), ""),
+        ((PERF,), "goes through pageblock import first"),
         ((PERF, "--release", "7.99"), "7.99"),
     ],
 )

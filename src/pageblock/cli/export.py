@@ -71,8 +71,13 @@ def timeline_of(run: Path, release: str | None, samples: int) -> Timeline:
     except OSError as error:
         raise InputError(f"{run}: {error.strerror}; name a trace or a run") from error
     if first != PARQUET:
-        with byte_progress(run.name) as bytes_read:
-            return replay_timeline(run, release, samples, bytes_read)
+        try:
+            with byte_progress(run.name) as bytes_read:
+                return replay_timeline(run, release, samples, bytes_read)
+        except InputError as error:
+            raise InputError(
+                f"{error} (a trace of trace-cmd, perf, ftrace or LLFree goes through pageblock import first)"
+            ) from error
     if is_events_file(run):
         with row_progress("running the trace") as operations:
             return trace_timeline(AllocationTrace.read(run), release or "6.1", samples, operations)
