@@ -132,6 +132,7 @@ def test_what_compaction_moved_and_what_the_source_lost_is_passed_on() -> None:
     [
         (0, 1, "GFP_HIGHUSER_MOVABLE", 1, PageClass.ANON),
         (9, 1, "GFP_TRANSHUGE", 1, PageClass.THP | PageFlag.COMPOUND),
+        (9, 1, "GFP_HIGHUSER_MOVABLE", 1, PageClass.KERNEL),
         (0, 0, "GFP_ATOMIC", 5, PageClass.KERNEL),
         (3, 0, "GFP_ATOMIC|__GFP_COMP", 5, PageClass.KERNEL | PageFlag.COMPOUND),
         (3, 0, "GFP_KERNEL", 1, PageClass.KERNEL),

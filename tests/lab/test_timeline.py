@@ -3,12 +3,25 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pageblock import Zone
 from pageblock.errors import InputError
 from pageblock.lab.alloc_trace import NEVER, AllocationTrace, Attempt
-from pageblock.lab.timeline import Counter, Sampler, attempt_slices, replay_timeline, thinned, trace_timeline
+from pageblock.lab.run import Settings, run
+from pageblock.lab.series_file import write_series
+from pageblock.lab.timeline import (
+    Counter,
+    Sampler,
+    attempt_slices,
+    is_run_file,
+    replay_timeline,
+    run_timeline,
+    thinned,
+    trace_timeline,
+)
+from pageblock.lab.workload import load_workload
 from pageblock.machine.record import decoded
 from tests.lab.test_alloc_trace import alloc, free, isolated, trace
 from tests.machine.alloc_data import recording
@@ -105,3 +118,53 @@ def test_a_counter_keeps_its_last_value() -> None:
     found = thinned(Counter("g", "c", "u", times, times * 2), 10)
     assert len(found.times_ns) <= 11
     assert (found.times_ns[0], found.times_ns[-1], found.values[-1]) == (0, 999, 1998)
+
+
+# ---- runs ----
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run with a CMA area, in which some ranges are had and some are not."""
+    path = tmp_path_factory.mktemp("run") / "camera.parquet"
+    settings = Settings(memory_bytes=64 << 20, cma_bytes=8 << 20, ticks=40, sample_every=5)
+    write_series(path, run(load_workload("camera"), settings))
+    return path
+
+
+def test_a_run_has_its_series_as_counters(camera: Path) -> None:
+    table = pq.read_table(camera)
+    line = run_timeline(camera)
+    counters = {one.name: one for one in line.counters}
+    assert counters["free pages"].values.tolist() == table["free_pages"].to_pylist()
+    assert counters["free pages"].times_ns.tolist() == [int(s * 1e9) for s in table["seconds"].to_pylist()]
+    orders = [row[0] for row in table["free_movable"].to_pylist()]
+    assert counters["order 0 MOVABLE"].values.tolist() == orders
+    blocked = [one for one in line.counters if one.name == "ranges blocked"]
+    assert [one.values[-1] for one in blocked] == table["ranges_blocked"][-1].as_py()
+    assert (line.name, line.about["release"], line.about["cma_bytes"]) == ("camera", "6.1", 8 << 20)
+
+
+def test_a_run_has_each_attempt_once_with_its_outcome(camera: Path) -> None:
+    table = pq.read_table(camera)
+    last = {name: table[name][-1].as_py() for name in ("cma_success", "cma_fail_busy", "cma_fail_no_room")}
+    slices = run_timeline(camera).slices
+    had = [one for one in slices if one.args["outcome"] == "had"]
+    assert len(slices) == sum(last.values()) > len(had) == last["cma_success"] > 0
+    assert all("pfn" in one.args for one in had)
+    refused = [one for one in slices if one not in had]
+    assert {one.args["errno"] for one in refused} <= {-12, -16}
+    times = [one.start_ns for one in slices]
+    assert times == sorted(times)
+    assert times[-1] <= table["seconds"][-1].as_py() * 1e9
+
+
+def test_a_run_that_is_not_whole_is_one_line(camera: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.parquet"
+    table = pq.read_table(camera)
+    pq.write_table(table.drop_columns(["attempts"]), other)
+    with pytest.raises(InputError, match="no whole run"):
+        run_timeline(other)
+    assert is_run_file(other)
+    other.write_bytes(camera.read_bytes()[:-9])
+    assert not is_run_file(other)

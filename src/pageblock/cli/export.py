@@ -7,7 +7,7 @@ import click
 
 from ..errors import InputError
 from ..lab.alloc_trace import AllocationTrace
-from ..lab.timeline import SAMPLES, Timeline, replay_timeline, trace_timeline
+from ..lab.timeline import SAMPLES, Timeline, is_run_file, replay_timeline, run_timeline, trace_timeline
 from ..machine.alloc_events import is_events_file
 from ..mm import release as find_release
 from ..output import check_output, whole_file
@@ -36,8 +36,8 @@ PARQUET = b"PAR1"
 def command(run: str, out: str, release: str | None, samples: int, force: bool, as_json: bool) -> None:
     """A run as a timeline for ui.perfetto.dev: free blocks of each order and type, and each contiguous range that was tried.
 
-    RUN is a trace of pageblock record or import, which is run on the model for this, or a recorded kernel's trace, as
-    pageblock replay takes it.
+    RUN is what pageblock run --out wrote; a trace of pageblock record or import, which is run on the model for this; or a
+    recorded kernel's trace, as pageblock replay takes it.
     """
     path = Path(out)
     check_output(path, force=force)
@@ -81,4 +81,8 @@ def timeline_of(run: Path, release: str | None, samples: int) -> Timeline:
     if is_events_file(run):
         with row_progress("running the trace") as operations:
             return trace_timeline(AllocationTrace.read(run), release or "6.1", samples, operations)
-    raise InputError(f"{run}: a Parquet file, but neither a trace nor a run; make one with pageblock record or import")
+    if is_run_file(run):
+        return run_timeline(run)
+    raise InputError(
+        f"{run}: a Parquet file, but neither a trace nor a run; make one with pageblock run, record or import"
+    )

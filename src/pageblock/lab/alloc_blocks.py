@@ -460,16 +460,15 @@ def _gfp_numbers(column: Any) -> Ints:
 
 
 def _flags(order: Ints, migratetype: Ints, compound: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Page class and flags: a movable page is on the LRU, a reclaimable one a slab, any other the kernel's.
+    """Page class and flags, as far as a request tells the use: a movable page is on the LRU, a reclaimable one a slab.
 
-    A movable block above order 0 is one compound page, as nothing else that is movable is allocated so.
+    Any other is the kernel's; so is a movable block above order 0 that is no compound page, as the LRU has no such.
     """
     large = order > 0
     movable, slab = migratetype == Migratetype.MOVABLE, migratetype == Migratetype.RECLAIMABLE
-    kind = np.where(
-        movable, np.where(large, PageClass.THP, PageClass.ANON), np.where(slab, PageClass.SLAB, PageClass.KERNEL)
-    )
-    return np.where(large & (compound | movable), kind | PageFlag.COMPOUND, kind).astype(np.uint8)
+    on_lru = np.where(large, np.where(compound, PageClass.THP, PageClass.KERNEL), PageClass.ANON)
+    kind = np.where(movable, on_lru, np.where(slab, PageClass.SLAB, PageClass.KERNEL))
+    return np.where(large & compound, kind | PageFlag.COMPOUND, kind).astype(np.uint8)
 
 
 def _from_percpu_lists(events: AllocationEvents) -> int | None:

@@ -1,19 +1,34 @@
 """Runs, traces and replays as a timeline: counters over time, and slices for what took from then to then or was tried then."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..machine.trace import CmaAlloc, Compaction, Contig, Record
 from ..mm import Migratetype, Zone
 from .alloc_trace import NEVER, AllocationTrace, Attempt
 from .replay import replay
+from .sample import SERIES, TYPES
+from .series_file import RUN_KEY
 
-__all__ = ["Counter", "Sampler", "Slice", "Timeline", "attempt_slices", "replay_timeline", "trace_timeline"]
+__all__ = [
+    "Counter",
+    "Sampler",
+    "Slice",
+    "Timeline",
+    "attempt_slices",
+    "is_run_file",
+    "replay_timeline",
+    "run_timeline",
+    "trace_timeline",
+]
 
 Ints = npt.NDArray[np.int64]
 Args = dict[str, int | str]
@@ -169,9 +184,7 @@ def attempt_slices(attempts: Sequence[Attempt], span_ns: int) -> list[Slice]:
     for one in attempts:
         outcome = "had" if not one.errno else f"errno -{one.errno}"
         what = "cma_alloc" if one.kind == "cma" else "contiguous range"
-        args: Args = {"pages": one.nr_pages, "errno": -one.errno, "outcome": outcome}
-        if one.pfn is not None:
-            args["pfn"] = hex(one.pfn)
+        args = attempt_args(one.nr_pages, one.errno, one.pfn, outcome)
         if one.why:
             args["why" if one.errno else "area"] = one.why
         found.append(Slice("attempts", f"{what} of {one.nr_pages:,} pages: {outcome}", one.start_ns, one.done_ns, args))
@@ -179,6 +192,85 @@ def attempt_slices(attempts: Sequence[Attempt], span_ns: int) -> list[Slice]:
             end = span_ns if one.end_ns == NEVER else one.end_ns
             found.append(Slice("ranges in use", f"{one.nr_pages:,} pages", one.done_ns, max(end, one.done_ns), args))
     return found
+
+
+# ---- a run ----
+
+
+def is_run_file(path: Path) -> bool:
+    """Whether a file is one of ``write_series``."""
+    try:
+        return RUN_KEY.encode() in (pq.read_metadata(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def run_timeline(path: Path) -> Timeline:
+    """A run's series (``pageblock run --out``), and each range that the workload asked for.
+
+    Raises:
+        InputError: the file is not whole, or its columns are not those of a run.
+    """
+    try:
+        table = pq.read_table(path)
+        told = json.loads(table.schema.metadata[RUN_KEY.encode()])
+        table = table.select(SERIES.names)
+        name, settings = str(told["workload"]), dict(told["settings"])
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        line = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise InputError(f"{path}: no whole run ({line}); run it again with --out") from error
+    times = (table["seconds"].to_numpy() * 1e9).astype(np.int64)
+    free = np.stack([_lists(table[f"free_{one}"]) for one in TYPES], axis=2)
+    counters = [
+        *(
+            Counter("memory", one.replace("_", " "), "pages", times, table[one].to_numpy().astype(np.int64))
+            for one in ("free_pages", "free_cma_pages", "cma_used_pages", "pages_moved", "pages_reclaimed")
+        ),
+        *free_counters(times, free),
+    ]
+    pages = int(settings.get("page_size", 4096))
+    sizes = [size // pages for size in table["size_bytes"][0].as_py()] if len(table) else []
+    for column in ("ranges_free", "ranges_movable", "ranges_blocked"):
+        values = _lists(table[column])
+        for i, size in enumerate(sizes):
+            counters.append(
+                Counter(f"ranges of {size:,} pages", column.replace("_", " "), "ranges", times, values[:, i])
+            )
+    last = table.num_rows - 1
+    tick_ns = times[last] / table["tick"][last].as_py() if last > 0 else 0.0
+    slices = [
+        Slice(
+            "attempts", f"{_ASKED.get(one['kind'], one['kind'])} of {one['nr_pages']:,} pages: {outcome}", at, at, args
+        )
+        for rows in table["attempts"].to_pylist()
+        for one in rows or ()
+        for at, outcome in [(int(one["tick"] * tick_ns), f"errno -{one['errno']}" if one["errno"] else "had")]
+        for args in [attempt_args(one["nr_pages"], one["errno"], one["pfn"], outcome)]
+    ]
+    about: Args = {key: value if isinstance(value, int) else str(value) for key, value in settings.items()}
+    return Timeline(name, {"workload": name, **about}, counters, slices)
+
+
+#: What a kind of call stands for.
+_ASKED = {
+    "cma": "cma_alloc",
+    "first": "alloc_contig_pages",
+    "placed": "alloc_contig_range",
+    "range": "alloc_contig_range",
+}
+
+
+def _lists(column: pa.ChunkedArray) -> Ints:
+    """A column of lists of one length: shape (rows, length)."""
+    return np.array(column.to_pylist(), np.int64).reshape(len(column), -1)
+
+
+def attempt_args(nr_pages: int, errno: int, pfn: int | None, outcome: str) -> Args:
+    """What a slice says of an attempt."""
+    args: Args = {"pages": nr_pages, "errno": -errno, "outcome": outcome}
+    if pfn is not None:
+        args["pfn"] = hex(pfn)
+    return args
 
 
 # ---- a replay of a recorded kernel ----
