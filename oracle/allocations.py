@@ -67,7 +67,8 @@ def trace_guest(series: str, cache: Path, files: int = 40) -> tuple[str, bytes]:
             raise GuestError(f"the virtual machine stopped before its trace was told: {last_words(console)}")
         try:
             packed = base64.b64decode((scratch / "told").read_bytes().replace(b"\r", b""))
-            gzip.decompress(packed)
+            if b"mm_page_alloc" not in gzip.decompress(packed):
+                raise GuestError("the trace of the virtual machine has no allocation in it")
         except (binascii.Error, OSError, EOFError) as error:
             raise GuestError(f"the trace of the virtual machine is not whole: {error}") from error
     return kernel.release, packed

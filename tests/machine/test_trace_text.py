@@ -48,11 +48,20 @@ def test_what_each_tool_really_printed_is_read_without_a_line_left(tool: str) ->
         ("  ls 99 [001] 12.000345: kmem:", 1, 99, 12_000_345_000),
         ("  two words 99/100 [001] 12.000345678: 1 kmem:", 1, 100, 12_000_345_678),
         (":-1 [000] 12.000345: kmem:", 0, 1, 12_000_345_000),
+        ("  sh-12 [000] 12.000345: (+295)   ", 0, 12, 12_000_345_000),
+        ("  sh-12659     1..... 31555us+: ", 1, 12659, 31_555_000),
+        ("  sh-12659    11d.h.. 31555us : ", 11, 12659, 31_555_000),
+        ("apt-cach-18527   0..... 12697.397769: ", 0, 18527, 12_697_397_769_000),
     ],
 )
 def test_what_stands_before_an_event(before: str, cpu: int, pid: int, time_ns: int) -> None:
     row = first(before + ALLOC)
     assert (row["cpu"], row["pid"], row["time_ns"], row["pfn"], row["order"]) == (cpu, pid, time_ns, 0x1F40, 3)
+
+
+def test_the_latency_format_tells_the_kernel() -> None:
+    origin = read("# nop latency trace v1.1.5 on 6.18.44", f"  sh-12     1..... 31555us+: {ALLOC}").origin
+    assert origin.kernel == "6.18.44"
 
 
 def test_the_function_graph_tracer_prints_events_as_remarks() -> None:

@@ -22,10 +22,18 @@ __all__ = ["events_of_text"]
 #: ``task-pid (tgid) [cpu] flags time: event: …``; perf writes ``task pid/tid [cpu] time: period group:event: …``. What stands
 #: before the CPU is looked at from its end, as a task's name may hold anything.
 EVENT = re.compile(
-    r"\[(?P<cpu>\d{1,5})\]\s{1,20}(?:[^\s:\[\]]{4,7}\s{1,20})?(?P<time>\d{1,9}\.\d{3,9}):\s{1,20}(?:\d{1,20}\s{1,20})?"
+    r"\[(?P<cpu>\d{1,5})\]\s{1,20}(?:[^\s:\[\]]{4,7}\s{1,20})?(?P<time>\d{1,9}\.\d{3,9}):\s{1,20}"
+    # perf's period, or trace-cmd's time since the event before
+    r"(?:\d{1,20}\s{1,20}|\([+-]?\d{1,20}\)\s{1,20})?"
     r"(?:(?P<group>[a-z]\w{0,40}):)?(?P<event>[a-z]\w{0,80}):\s*(?P<rest>.*)"
 )
 TASK = re.compile(r"(?:^|[-\s])(?P<pid>\d{1,10})(?:/(?P<tid>\d{1,10}))?\s{1,20}(?:\([\s\d-]{1,12}\)\s{1,20})?$")
+
+#: The latency format: ``task-pid CPUflags time: event: …``, the time perhaps in microseconds, with a mark of what took long.
+LATENCY = re.compile(
+    r"-(?P<pid>\d{1,10})\s{1,20}(?P<cpu>\d{1,5})(?:[.a-zA-Z][^\s:]{3,5})\s{1,20}(?P<time>\d{1,15}us|\d{1,9}\.\d{3,9})\s?[!+#*@$]?\s?:"
+    r"\s{1,20}(?P<event>[a-z]\w{0,80}):\s*(?P<rest>.*)"
+)
 
 #: The function graph tracer: ``time | cpu) … | /* event: … */``, with or without the time.
 GRAPH = re.compile(r"\s*(?:(?P<time>\d{1,9}\.\d{3,9})\s{1,20}\|\s{0,20})?(?P<cpu>\d{1,5})\)")
@@ -38,7 +46,7 @@ LOST_PERF = re.compile(r"PERF_RECORD_LOST.*?\blost\s+(\d+)")
 #: ``# entries-in-buffer/entries-written: 10/25   #P:8`` of the file ``trace``.
 WRITTEN = re.compile(r"# entries-in-buffer/entries-written:\s*(\d+)/(\d+)\s+#P:(\d+)")
 CPUS = re.compile(r"cpus=(\d+)$|# nrcpus online : (\d+)")
-RELEASE = re.compile(r"# os ?release : (\S+)")
+RELEASE = re.compile(r"# (?:os ?release :|\w+ latency trace v\S+ on) (\S+)")
 MACHINE = re.compile(r"# arch : (\S+)")
 
 VALUE = re.compile(r"(\w+)=(\([^)]*\)|\S+)")
@@ -78,6 +86,8 @@ def event_of(line: str) -> Line | None:
         task = TASK.search(line[max(0, found.start() - 80) : found.start()])
         pid = None if task is None else int(task["tid"] or task["pid"])
         return Line(int(found["cpu"]), found["time"], pid, found["group"] or "", found["event"], found["rest"])
+    if (found := LATENCY.search(line)) is not None:
+        return Line(int(found["cpu"]), found["time"], int(found["pid"]), "", found["event"], found["rest"])
     if "/*" not in line or (found := GRAPH.match(line)) is None or (told := REMARK.search(line)) is None:
         return None
     return Line(int(found["cpu"]), found["time"] or "", None, "", told["event"], told["rest"])
@@ -256,7 +266,9 @@ def groups_of(names: Iterable[str]) -> set[str]:
 
 
 def nanoseconds(seconds: str) -> int:
-    """Seconds as printed, with six or nine digits behind the point."""
+    """Seconds as printed, with six or nine digits behind the point; or microseconds."""
+    if seconds.endswith("us"):
+        return int(seconds[:-2]) * 1000
     whole, _, part = seconds.partition(".")
     return int(whole) * 1_000_000_000 + int(part[:9].ljust(9, "0"))
 
