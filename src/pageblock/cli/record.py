@@ -13,7 +13,7 @@ from ..machine.alloc_events import write_events
 from ..machine.record import BUFFER_KIB, record
 from ..output import check_output
 from ..view.alloc_events import show, to_json
-from ..view.progress import page_progress, time_progress
+from ..view.progress import recording_progress
 from ..view.terminal import stdout
 
 __all__ = ["command"]
@@ -64,11 +64,7 @@ def command(out: str, seconds: float, buffer_mib: int, force: bool, as_json: boo
     """
     path = Path(out)
     check_output(path, force=force)
-    with (
-        _interrupted_by_signals(),
-        time_progress("recording") as recording,
-        page_progress("reading the ring buffers") as decoding,
-    ):
+    with _interrupted_by_signals(), recording_progress() as (recording, decoding):
         events = record(
             seconds, path.absolute().parent, buffer_kib=buffer_mib << 10, recording=recording, decoding=decoding
         )

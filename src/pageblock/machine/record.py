@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -74,13 +75,13 @@ def record(
     Raises:
         InputError: not root, no tracefs, a tracepoint whose format is not known, or no room for the scratch file.
     """
-    with mounted_tracefs() as tracefs, buffer(tracefs) as own, tempfile.TemporaryFile(dir=scratch) as file:
+    with mounted_tracefs() as tracefs, buffer(tracefs) as own, tempfile.TemporaryFile(dir=scratch, buffering=0) as file:
         switched = switch_on(own, buffer_kib)
         formats = [read_format(own, group, name) for group, name in switched.events]
         layout = page_layout(own.read("events/header_page"), str(own.path / "events/header_page"))
         began = time.monotonic()
         try:
-            cpus = collect(own, layout, seconds, file, recording)
+            cpus = collect(own, layout, seconds, cast(RawIOBase, file), recording)
         except OSError as error:
             raise InputError(
                 f"{scratch}: {error.strerror or error}; nothing was written, choose another place"
@@ -98,7 +99,6 @@ def record(
             left_off=tuple(switched.left_off),
             lost=lost_events(own),
         )
-        file.flush()
         pages = (
             np.memmap(file, np.uint8, "r", shape=(len(cpus), layout.size))
             if cpus
@@ -115,7 +115,7 @@ def read_format(own: TraceBuffer, group: str, name: str) -> Format:
     return found
 
 
-def collect(own: TraceBuffer, layout: PageLayout, seconds: float, file: BinaryIO, progress: Progress) -> list[int]:
+def collect(own: TraceBuffer, layout: PageLayout, seconds: float, file: RawIOBase, progress: Progress) -> list[int]:
     """Let the kernel record for ``seconds`` and copy its pages to a file; the CPU of each page."""
     cpus: list[int] = []
     with contextlib.ExitStack() as stack:
@@ -129,9 +129,9 @@ def collect(own: TraceBuffer, layout: PageLayout, seconds: float, file: BinaryIO
             """Copy what there is; whether there was nothing."""
             before = len(cpus)
             for cpu, handle in pipes:
-                for page in pages_of(handle, layout.size):
-                    file.write(page)
-                    cpus.append(cpu)
+                pages = list(pages_of(handle, layout.size))
+                write_all(file, b"".join(pages))
+                cpus.extend([cpu] * len(pages))
             return len(cpus) == before
 
         own.write("tracing_on", "1")
@@ -147,6 +147,13 @@ def collect(own: TraceBuffer, layout: PageLayout, seconds: float, file: BinaryIO
         while not empty():
             pass
     return cpus
+
+
+def write_all(file: RawIOBase, content: bytes) -> None:
+    """Write all of it. The file has no buffer: what is left in one fails where nobody expects it. Raises OSError."""
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) or 0 :]
 
 
 def pages_of(handle: int, size: int) -> Iterator[bytes]:
