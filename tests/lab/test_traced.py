@@ -137,6 +137,19 @@ def test_ranges_that_were_tried_are_asked_for(tmp_path: Path) -> None:
     assert done.summary["contig_success"] == 2
 
 
+def test_a_range_that_is_given_back_within_a_tick_is_there_for_the_next(tmp_path: Path) -> None:
+    half = 2048
+    tries = [
+        row for i in range(5) for row in (isolated((i * 2 + 1) * MS, 0, half, half), free((i * 2 + 2) * MS, 0, 11))
+    ]
+    workload, ticks = load_trace(day(tmp_path, alloc(0, 5000), *tries))
+    assert ticks == 1
+    done = run(workload, Settings(memory_bytes=16 << 20, ticks=ticks))
+    # 4096 pages, of which one is in use: only half of them can be had at once
+    assert done.summary["contig_success"] == 5
+    assert done.summary["free_pages"] == 4095
+
+
 @pytest.mark.parametrize("release", ["5.15", "6.12"])
 def test_events_run(tmp_path: Path, release: str) -> None:
     rows = [alloc(i * MS, i, mt=i % 3) for i in range(500)]

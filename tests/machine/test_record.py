@@ -13,7 +13,8 @@ import pytest
 from pageblock.errors import InputError
 from pageblock.machine import record as record_module
 from pageblock.machine.alloc_events import read_events, write_events
-from pageblock.machine.record import record
+from pageblock.machine.record import pages_of, record
+from pageblock.machine.ring_buffer import PageLayout
 from pageblock.machine.tracefs import mounted_tracefs
 
 
@@ -55,6 +56,7 @@ def root() -> None:
 @pytest.mark.usefixtures("root")
 def test_a_recording_has_what_the_kernels_own_counters_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[tuple[int, int]] = []
+    nr_pages: list[int] = []
     collect = record_module.collect
 
     def between_two_readings(*args: object) -> object:
@@ -62,6 +64,7 @@ def test_a_recording_has_what_the_kernels_own_counters_have(tmp_path: Path, monk
         with busy(tmp_path / "big"):
             found = collect(*args)  # type: ignore[arg-type]
         after = vmstat()
+        nr_pages.append(len(found))
         counted.append((after[0] - before[0], after[1] - before[1]))
         return found
 
@@ -69,6 +72,8 @@ def test_a_recording_has_what_the_kernels_own_counters_have(tmp_path: Path, monk
     events = record(0.5, tmp_path)
     assert events.origin.lost == 0
     assert events.origin.skipped == tuple(group for group in ("cma",) if group not in events.origin.groups)
+    # pages of the ring buffer are copied when they are full: each copy is an allocation, which would feed on itself
+    assert events.table.num_rows > 20 * nr_pages[0]
     # the kernel counts from a little before to a little after, and never less
     for name, pages in zip(("mm_page_alloc", "mm_page_free"), counted[0], strict=True):
         mine = events.table.filter(pc.and_(pc.equal(events.table["event"], name), pc.is_valid(events.table["pfn"])))
@@ -82,6 +87,17 @@ def test_a_recording_has_what_the_kernels_own_counters_have(tmp_path: Path, monk
     path = tmp_path / "a.parquet"
     write_events(path, events)
     assert read_events(path).table.num_rows == events.table.num_rows
+
+
+def test_a_page_that_the_kernel_is_writing_is_the_last_of_a_turn(tmp_path: Path) -> None:
+    layout = PageLayout(8, 8, 16, 4096)
+    path = tmp_path / "pipe"
+    path.write_bytes(b"".join(bytes(8) + n.to_bytes(8, "little") + bytes(4080) for n in (4080, 4000, 44, 4080)))
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        assert [len(list(pages_of(handle, layout))) for _ in range(3)] == [3, 1, 0]
+    finally:
+        os.close(handle)
 
 
 @pytest.mark.usefixtures("root")

@@ -203,6 +203,7 @@ class Engine:
             self._slice(tick, ops[here], allocates[here], int(pages[here].sum()), int(fixed[here].sum()))
             while waiting and waiting[0][0] == end:
                 self._event(tick, waiting.popleft()[1])
+        self._return_due((tick + 1) * TICK - 1)
 
     def _slice(self, tick: int, ops: Ops, allocates: npt.NDArray[np.bool_], pages: int, fixed: int) -> None:
         """Run a few operations in the zone that has room for what they allocate."""
@@ -405,6 +406,7 @@ class Engine:
 
     def _event(self, tick: int, event: tuple[int, Call | _Held]) -> None:
         at, what = event
+        self._return_due(tick * TICK + at)
         if isinstance(what, _Held):
             self._give_back(what)
             return
@@ -417,6 +419,11 @@ class Engine:
             pfn, area = found
             self.number += 1
             heappush(self.held, _Held(tick * TICK + at + what.life, self.number, pfn, what.nr_pages, area))
+
+    def _return_due(self, now: int) -> None:
+        """Give back what was had for less than a tick: before the next range is asked for, and at the end of the tick."""
+        while self.held and self.held[0].due <= now:
+            self._give_back(heappop(self.held))
 
     def _give_back(self, held: _Held) -> None:
         if held.area is not None:

@@ -25,6 +25,7 @@ from .ring_buffer import (
     PAGES_AT_ONCE,
     PageLayout,
     Records,
+    committed,
     field_column,
     known_sizes,
     page_layout,
@@ -125,26 +126,27 @@ def collect(own: TraceBuffer, layout: PageLayout, seconds: float, file: RawIOBas
             stack.callback(os.close, handle)
             pipes.append((int(folder.name.removeprefix("cpu")), handle))
 
-        def empty() -> bool:
-            """Copy what there is; whether there was nothing."""
-            before = len(cpus)
+        def look() -> int:
+            """Copy what there is; most pages of one CPU."""
+            most = 0
             for cpu, handle in pipes:
-                pages = list(pages_of(handle, layout.size))
+                pages = list(pages_of(handle, layout))
                 write_all(file, b"".join(pages))
                 cpus.extend([cpu] * len(pages))
-            return len(cpus) == before
+                most = max(most, len(pages))
+            return most
 
         own.write("tracing_on", "1")
         began = time.monotonic()
         try:
             while (left := began + seconds - time.monotonic()) > 0:
-                if empty():
+                if look() < PAGES_A_TURN:
                     time.sleep(min(PAUSE, left))
                 if progress is not None:
                     progress(int((time.monotonic() - began) * 1000), int(seconds * 1000))
         finally:
             (own.path / "tracing_on").write_text("0")
-        while not empty():
+        while look():
             pass
     return cpus
 
@@ -156,16 +158,22 @@ def write_all(file: RawIOBase, content: bytes) -> None:
         view = view[file.write(view) or 0 :]
 
 
-def pages_of(handle: int, size: int) -> Iterator[bytes]:
-    """What a CPU's buffer holds, at most PAGES_A_TURN pages."""
+def pages_of(handle: int, layout: PageLayout) -> Iterator[bytes]:
+    """What a CPU's buffer holds, at most PAGES_A_TURN pages.
+
+    The kernel gives the page that it is writing, too. That is the last of the turn: to ask again at once would get an event a
+    page, and as each page that is copied is an allocation, an event for each page: a recording of nothing but itself.
+    """
     for _ in range(PAGES_A_TURN):
         try:
-            page = os.read(handle, size)
+            page = os.read(handle, layout.size)
         except BlockingIOError:
             return
-        if len(page) < size:
+        if len(page) < layout.size:
             return
         yield page
+        if committed(page, layout) < (layout.size - layout.data) // 2:
+            return
 
 
 def lost_events(own: TraceBuffer) -> int:

@@ -15,7 +15,7 @@ from pageblock.errors import InputError
 
 from .tracepoints import Field, Format, parse_format
 
-__all__ = ["PageLayout", "Records", "field_column", "page_layout", "records_of_pages", "text_of"]
+__all__ = ["PageLayout", "Records", "committed", "field_column", "page_layout", "records_of_pages", "text_of"]
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -141,6 +141,11 @@ def records_of_pages(pages: U8, layout: PageLayout, where: str) -> Records:
     page, offset, times = page[order], offset[order], times[order].astype(np.int64)
     number = words.view(np.uint16)[page, offset >> 1]
     return Records(page, offset, times, number, lost, unknown)
+
+
+def committed(page: bytes, layout: PageLayout) -> int:
+    """Bytes of a page that are written."""
+    return int.from_bytes(page[layout.commit : layout.commit + 4], "little") & COUNT_BITS
 
 
 def lost_before(words: NDArray[np.uint32], commit: I64, end: I64, layout: PageLayout) -> tuple[int, int]:
