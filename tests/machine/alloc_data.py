@@ -27,9 +27,13 @@ def unpacked(path: Path) -> bytes:
     return zstandard.ZstdDecompressor().decompress(path.read_bytes(), 1 << 24)
 
 
-def recording() -> Recording:
+#: Kernels of which there are ring buffer pages and what the kernel itself printed of the same events. Two are Debian's.
+KERNELS = ("6.1", "6.12", "6.18")
+
+
+def recording(kernel: str = "6.18") -> Recording:
     """The pages, as ``record`` has them before it understands them."""
-    raw = np.load(io.BytesIO(unpacked(DATA / "6.18-raw.npz.zst")))
+    raw = np.load(io.BytesIO(unpacked(DATA / f"{kernel}-raw.npz.zst")))
     formats = [
         parse_format(text, "x") for text in re.split(r"(?=^name: )", str(raw["formats"]), flags=re.M) if text.strip()
     ]
