@@ -150,6 +150,17 @@ def test_a_range_that_is_given_back_within_a_tick_is_there_for_the_next(tmp_path
     assert done.summary["free_pages"] == 4095
 
 
+def test_a_machine_of_other_pages_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "arm.parquet"
+    write_events(path, events(alloc(1, 1), page_size=65536))
+    workload, _ = load_trace(path)
+    with pytest.raises(
+        InputError, match="is of pages of 65536 bytes, the machine's have 4096: give --geometry page-size=65536"
+    ):
+        run(workload, Settings(memory_bytes=1 << 30, ticks=1))
+    assert run(workload, Settings(memory_bytes=1 << 30, ticks=1, page_size=65536)).summary["requests"] == 1
+
+
 @pytest.mark.parametrize("release", ["5.15", "6.12"])
 def test_events_run(tmp_path: Path, release: str) -> None:
     rows = [alloc(i * MS, i, mt=i % 3) for i in range(500)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ..doctor.kernel import nearest_release
 from ..errors import InputError
 from ..lab.alloc_trace import AllocationTrace
 from ..lab.timeline import SAMPLES, Timeline, is_run_file, replay_timeline, run_timeline, trace_timeline
@@ -22,7 +23,11 @@ PARQUET = b"PAR1"
 @click.command(name="export")
 @click.argument("run", metavar="RUN")
 @click.argument("out", metavar="OUT.perfetto-trace")
-@click.option("--release", metavar="REL", help="Whose rules. [default: the recorded kernel's; 6.1 for other traces]")
+@click.option(
+    "--release",
+    metavar="REL",
+    help="Whose rules. [default: those nearest to the recorded kernel, 6.1 where it is not known]",
+)
 @click.option(
     "--samples",
     type=click.IntRange(2, 1_000_000),
@@ -80,7 +85,9 @@ def timeline_of(run: Path, release: str | None, samples: int) -> Timeline:
             ) from error
     if is_events_file(run):
         with row_progress("running the trace") as operations:
-            return trace_timeline(AllocationTrace.read(run), release or "6.1", samples, operations)
+            trace = AllocationTrace.read(run)
+            rules = release or nearest_release(trace.events.origin.kernel) or "6.1"
+            return trace_timeline(trace, rules, samples, operations)
     if is_run_file(run):
         return run_timeline(run)
     raise InputError(

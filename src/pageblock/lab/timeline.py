@@ -125,7 +125,7 @@ def machine_for(trace: AllocationTrace, release: str) -> Zone:
     """A zone that has room for all that the trace has in use at once, and a quarter more."""
     needed = trace.most_pages + trace.most_pages // SPARE
     unit = 1 << 12
-    return Zone(-(-max(needed, unit) // unit) * unit, release)
+    return Zone(-(-max(needed, unit) // unit) * unit, release, page_size=trace.events.origin.page_size)
 
 
 def trace_timeline(

@@ -46,7 +46,7 @@ class Traced:
 
     ``table``: REQUEST rows in order of time; ``ticks``: first row of each tick, and one past the last; ``ranges``: calls for
     contiguous ranges by tick; ``left_out``: what was freed without having been allocated in the trace, requests that got nothing,
-    and events that are neither.
+    and records of other kinds; ``page_size``: bytes, of the traced machine, 0 where not told.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Traced:
     ticks: npt.NDArray[np.int64]
     ranges: dict[int, list[Call]] = field(default_factory=dict)
     left_out: int = 0
+    page_size: int = 0
     evictable: bool = False
     splits: bool = False
 
@@ -67,8 +68,13 @@ class Traced:
         return 0
 
     def start(self, world: World) -> Running:
-        """At work. Raises InputError if the machine has no blocks of an order that the trace asks for."""
+        """At work. Raises InputError if the machine has other pages, or no blocks of an order that the trace asks for."""
         largest = int(self.table["order"].max(initial=0))
+        if self.page_size not in (0, world.page_size):
+            raise InputError(
+                f"{self.name} is of pages of {self.page_size} bytes, the machine's have {world.page_size}: "
+                f"give --geometry page-size={self.page_size}"
+            )
         if largest > world.max_order:
             raise InputError(f"{self.name} asks for order {largest}, and max order is {world.max_order}: raise it")
         return _Played(self)
@@ -294,4 +300,5 @@ def _events(path: Path) -> tuple[Traced, float]:
         lasts = 0 if one.errno else FOREVER if one.end_ns == NEVER else int(one.end_ns / part_ns) - at
         kind = "cma" if one.kind == "cma" else "first"
         ranges.setdefault(at // TICK, []).append(Call(at % TICK, kind, one.nr_pages, one.align, lasts))
-    return Traced(trace.name, rows, ticks, ranges, left_out), _TICK_SECONDS
+    size = trace.events.origin.page_size
+    return Traced(trace.name, rows, ticks, ranges, left_out, size), _TICK_SECONDS
