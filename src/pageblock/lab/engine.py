@@ -22,7 +22,7 @@ from .calendar import DUE, Calendar
 from .handles import EMPTY, Handles
 from .workload import FOREVER, REQUEST, TICK, Actor, Call, Requests, Running
 
-__all__ = ["Counts", "Engine"]
+__all__ = ["Attempted", "Counts", "Engine"]
 
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ Ops = npt.NDArray[np.void]
 
 _FREE = 2
 _ENOENT = -2
-EBUSY = 16
+ENOMEM, EBUSY = 12, 16
 _THP = int(PageClass.THP) | int(PageFlag.COMPOUND)
 _ANON = int(PageClass.ANON)
 
@@ -64,6 +64,17 @@ class Counts:
     contig_fail_other: int = 0
     tries_busy: int = 0
     tries_false_busy: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """A contiguous range that was asked for: when, in ticks; how, as in ``Call.kind``; where it was had, and the errno if not."""
+
+    tick: float
+    kind: str
+    nr_pages: int
+    pfn: int | None
+    errno: int
 
 
 @dataclass(order=True)
@@ -112,6 +123,9 @@ class Engine:
         self.failed = np.zeros(len(self.actors), np.int64)
         self.queues: list[deque[tuple[U32, U32]]] = [deque() for _ in self.actors]
         self.held: list[_Held] = []
+        #: contiguous ranges that were asked for since the last ``take_attempts``, and why the last was refused
+        self.attempts: list[Attempted] = []
+        self.errno = 0
         self.number = 0
         total = sum(zone.geometry.nr_pages for zone in self.zones)
         self.slice_pages = max(_SLICE_LEAST, total // _SLICE_PART)
@@ -189,6 +203,7 @@ class Engine:
             self._slice(tick, ops[here], allocates[here], int(pages[here].sum()), int(fixed[here].sum()))
             while waiting and waiting[0][0] == end:
                 self._event(tick, waiting.popleft()[1])
+        self._return_due((tick + 1) * TICK - 1)
 
     def _slice(self, tick: int, ops: Ops, allocates: npt.NDArray[np.bool_], pages: int, fixed: int) -> None:
         """Run a few operations in the zone that has room for what they allocate."""
@@ -384,18 +399,31 @@ class Engine:
 
     # ---- contiguous ranges ----
 
+    def take_attempts(self) -> list[Attempted]:
+        """The ranges that were asked for since this was called last."""
+        taken, self.attempts = self.attempts, []
+        return taken
+
     def _event(self, tick: int, event: tuple[int, Call | _Held]) -> None:
         at, what = event
+        self._return_due(tick * TICK + at)
         if isinstance(what, _Held):
             self._give_back(what)
             return
         # pages that move need somewhere to go
         self._make_room(what.nr_pages, 0)
         found = self._cma(what) if what.kind == "cma" else self._contig(what)
+        pfn, errno = (None, self.errno) if found is None else (found[0], 0)
+        self.attempts.append(Attempted(tick + at / TICK, what.kind, what.nr_pages, pfn, errno))
         if found is not None and what.life != FOREVER:
             pfn, area = found
             self.number += 1
             heappush(self.held, _Held(tick * TICK + at + what.life, self.number, pfn, what.nr_pages, area))
+
+    def _return_due(self, now: int) -> None:
+        """Give back what was had for less than a tick: before the next range is asked for, and at the end of the tick."""
+        while self.held and self.held[0].due <= now:
+            self._give_back(heappop(self.held))
 
     def _give_back(self, held: _Held) -> None:
         if held.area is not None:
@@ -419,6 +447,7 @@ class Engine:
                 self.counts.cma_success += 1
                 return answer.pfn, area
             errno = answer.errno
+        self.errno = errno
         if errno == EBUSY:
             self.counts.cma_fail_busy += 1
         else:
@@ -448,6 +477,7 @@ class Engine:
             self._tried(number, done.start_pfn, done.end_pfn, done, None)
             self.counts.contig_success += 1
             return done.start_pfn, None
+        self.errno = ENOMEM if refusal is None else refusal.errno
         if refusal is not None and refusal.errno == EBUSY:
             self.counts.contig_fail_busy += 1
         else:

@@ -122,6 +122,7 @@ def replay(
     release: str | None = None,
     until: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    seen: Callable[[Zone, Record, int], None] | None = None,
 ) -> Replay:
     """Replay one trace until its end, its first divergence, or so many operations.
 
@@ -130,11 +131,12 @@ def replay(
         release: whose rules; None: those that the header names.
         until: stop after this many operations.
         progress: called with bytes read and bytes in all.
+        seen: called after each record that was equal, with the zone, the record, and the operations so far.
 
     Raises:
         InputError: a trace that cannot be read or makes no sense, with its line.
     """
-    player = _Player(TraceReader(path, release), until, progress)
+    player = _Player(TraceReader(path, release), until, progress, seen=seen)
     done = player.play()
     if done.divergence is not None:
         # once more, the stretch since all was last equal one operation at a time
@@ -154,8 +156,10 @@ class _Player:
         until: int | None,
         progress: Callable[[int, int], None] | None,
         history: History | None = None,
+        seen: Callable[[Zone, Record, int], None] | None = None,
     ) -> None:
         self.reader = reader
+        self.seen = seen
         self.history = history
         # operations when lists, types and counters were last compared, and equal
         self.agreed = 0
@@ -200,6 +204,8 @@ class _Player:
                     self.look(record.line, asked(record))
                     if asked(record) and self.done.operations > self.history.first:
                         self.history.remember(self.done.operations, record.line, asked(record))
+                if self.seen is not None and self.zone is not None:
+                    self.seen(self.zone, record, self.done.operations)
                 if self.until is not None and self.done.operations >= self.until:
                     break
         except _Parted as parted:

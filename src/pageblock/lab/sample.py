@@ -19,6 +19,17 @@ TYPES = tuple(migratetype.name.lower() for migratetype in Migratetype)
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 
+#: A contiguous range that was asked for (``engine.Attempted``).
+ATTEMPT = pa.struct(
+    [
+        ("tick", pa.float64()),
+        ("kind", pa.string()),
+        ("nr_pages", pa.int64()),
+        ("pfn", pa.int64()),
+        ("errno", pa.int64()),
+    ]
+)
+
 #: Columns of ``RunResult.series``; docs/lab.md says what each is. The same for every machine and release, so that results of many
 #: runs are one table: what there is for each size, order or actor is a list.
 SERIES = pa.schema(
@@ -44,6 +55,7 @@ SERIES = pa.schema(
         ("fallbacks", pa.int64()),
         ("fallbacks_claimed", pa.int64()),
         *((name, pa.int64()) for name in _COUNTS),
+        ("attempts", pa.list_(ATTEMPT)),
     ]
 )
 
@@ -73,6 +85,7 @@ def sample(engine: Engine, tick: int, seconds: float, sizes: Sequence[int], page
         "fallbacks": sum(zone.nr_fallbacks for zone in zones),
         "fallbacks_claimed": sum(zone.nr_claimed for zone in zones),
         **asdict(engine.counts),
+        "attempts": [asdict(one) for one in engine.take_attempts()],
         "size_bytes": [size * page_size for size in sizes],
     }
     for name in ("ranges", "ranges_free", "ranges_movable", "ranges_blocked", "median_cost_pages"):

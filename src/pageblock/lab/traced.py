@@ -1,18 +1,16 @@
 """Recorded traces as workloads: each page is asked for when it was, and freed when it was.
 
 A trace tells which requests a machine had and how long their pages lived; on another machine, or under another release, they get
-other pages. What a trace cannot tell, the frees of pages that were there before it, is left out and counted.
+other pages. What a trace of a recorded kernel cannot tell, the frees of pages that were there before it, is left out and counted;
+what a trace of real allocation cannot tell is modelled (``alloc_blocks``).
 """
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..machine.trace import (
@@ -26,7 +24,8 @@ from ..machine.trace import (
     TraceReader,
     to_operations,
 )
-from ..mm import OPERATION, PageClass, PageFlag
+from ..mm import OPERATION
+from .alloc_trace import NEVER, AllocationTrace
 from .replay import MOST_HANDLES
 from .workload import FOREVER, REQUEST, TICK, Call, Requests, Running, Workload, World
 
@@ -38,20 +37,7 @@ _OPERATIONS_A_TICK = 1024
 #: Model seconds of a tick of a trace with a clock.
 _TICK_SECONDS = 0.1
 
-#: Key that marks a Parquet file of allocation events.
-_EVENTS_KEY = b"pageblock.events"
-
 _PARQUET = b"PAR1"
-
-#: Class and flags of a page by migratetype, as far as a request tells its use: of single pages, larger ones, and compound ones.
-_FLAGS = np.array(
-    [
-        [PageClass.KERNEL, PageClass.ANON, PageClass.SLAB],
-        [PageClass.KERNEL, PageClass.KERNEL, PageClass.SLAB],
-        [kind | PageFlag.COMPOUND for kind in (PageClass.KERNEL, PageClass.THP, PageClass.SLAB)],
-    ],
-    np.uint8,
-)
 
 
 @dataclass(frozen=True)
@@ -60,7 +46,7 @@ class Traced:
 
     ``table``: REQUEST rows in order of time; ``ticks``: first row of each tick, and one past the last; ``ranges``: calls for
     contiguous ranges by tick; ``left_out``: what was freed without having been allocated in the trace, requests that got nothing,
-    and events that are neither.
+    and records of other kinds; ``page_size``: bytes, of the traced machine, 0 where not told.
     """
 
     name: str
@@ -68,6 +54,7 @@ class Traced:
     ticks: npt.NDArray[np.int64]
     ranges: dict[int, list[Call]] = field(default_factory=dict)
     left_out: int = 0
+    page_size: int = 0
     evictable: bool = False
     splits: bool = False
 
@@ -81,8 +68,13 @@ class Traced:
         return 0
 
     def start(self, world: World) -> Running:
-        """At work. Raises InputError if the machine has no blocks of an order that the trace asks for."""
+        """At work. Raises InputError if the machine has other pages, or no blocks of an order that the trace asks for."""
         largest = int(self.table["order"].max(initial=0))
+        if self.page_size not in (0, world.page_size):
+            raise InputError(
+                f"{self.name} is of pages of {self.page_size} bytes, the machine's have {world.page_size}: "
+                f"give --geometry page-size={self.page_size}"
+            )
         if largest > world.max_order:
             raise InputError(f"{self.name} asks for order {largest}, and max order is {world.max_order}: raise it")
         return _Played(self)
@@ -283,61 +275,30 @@ def _table(
 
 
 def _events(path: Path) -> tuple[Traced, float]:
-    """The requests of a file of allocation events (``pageblock record``, ``pageblock import``), and seconds of a tick."""
-    try:
-        with pq.ParquetFile(path) as file:
-            if _EVENTS_KEY not in (file.metadata.metadata or {}):
-                raise InputError(
-                    f"{path}: a Parquet file, but no allocation events: make one with pageblock record or import"
-                )
-            table = file.read(columns=["time_ns", "event", "pfn", "order", "migratetype", "gfp"])
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        line = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise InputError(f"{path}: no whole file of allocation events ({line}); record it again") from None
-    event = _words(table["event"])
-    had = table["pfn"].is_valid().to_numpy()
-    allocates, frees = event == "mm_page_alloc", event == "mm_page_free"
-    refused = allocates & ~had
-    # a page of a bulk free is told twice: mm_page_free_batched beside mm_page_free
-    mine = (allocates | frees) & had
-    time_ns = table["time_ns"].to_numpy()
-    start = int(time_ns[0]) if len(time_ns) else 0
+    """The requests of a file of allocation events (``pageblock record``, ``pageblock import``), and seconds of a tick.
+
+    What the trace does not tell is as ``AllocationTrace`` models it. A range that somebody tried to have is asked for anywhere:
+    where the traced kernel had it says nothing of another machine.
+    """
+    trace = AllocationTrace.read(path)
     part_ns = _TICK_SECONDS * 1e9 / TICK
-    time = ((time_ns - start) / part_ns).astype(np.int64)
-    columns = {name: _numbers(table[name])[mine] for name in ("pfn", "order", "migratetype")}
-    life, left_out = _lives(columns["pfn"], time[mine], frees[mine], np.zeros(0, np.int64))
-    asked = allocates[mine]
-    order = np.clip(columns["order"][asked], 0, 26).astype(np.uint8)
-    types = columns["migratetype"][asked]
-    # a request is for one of three types; others are told of pages only
-    types = np.where((types < 0) | (types > 2), 0, types).astype(np.uint8)
-    gfp = _words(table["gfp"])[mine][asked]
-    atomic, compound = _matches(gfp, r"\bGFP_ATOMIC\b|\b__GFP_HIGH\b"), _matches(gfp, r"\b__GFP_COMP\b|GFP_TRANSHUGE")
-    flags = _FLAGS[np.where(order == 0, 0, np.where(compound, 2, 1)), types]
-    rows, ticks = _table(
-        time[mine][asked],
-        life[asked],
-        np.where(atomic, 5, 1),
-        order,
-        types,
-        flags,
-        int(time[-1] // TICK) + 1 if len(time) else 1,
-    )
-    others = len(event) - int((allocates | frees | (event == "mm_page_free_batched")).sum())
-    return Traced(path.stem, rows, ticks, {}, left_out + int(refused.sum()) + others), _TICK_SECONDS
-
-
-def _words(column: Any) -> npt.NDArray[np.object_]:
-    """A column of words, each once in memory; "" where there is none."""
-    return np.asarray(column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False), object)
-
-
-def _numbers(column: Any) -> npt.NDArray[np.int64]:
-    """A column of numbers; 0 where there is none."""
-    return np.asarray(column.cast(pa.int64()).fill_null(0).to_numpy(), np.int64)
-
-
-def _matches(words: npt.NDArray[np.object_], pattern: str) -> npt.NDArray[np.bool_]:
-    """Which words a pattern is found in; each different word is looked at once."""
-    different, at = np.unique(words.astype(str), return_inverse=True)
-    return np.array([re.search(pattern, word) is not None for word in different.tolist()], np.bool_)[at]
+    blocks = trace.blocks
+    start = (blocks["start_ns"] / part_ns).astype(np.int64)
+    ended = blocks["end_ns"] != NEVER
+    life = np.where(ended, (blocks["end_ns"] / part_ns).astype(np.int64) - start, FOREVER)
+    last = int(trace.span_ns / part_ns) // TICK + 1
+    op, order, migratetype, flags = (blocks[name] for name in ("op", "order", "migratetype", "flags"))
+    rows, ticks = _table(start, life, op, order, migratetype, flags, last)
+    ranges: dict[int, list[Call]] = {}
+    left_out = trace.unknown.refused
+    for one in trace.attempts:
+        at = int(one.start_ns / part_ns)
+        if one.nr_pages < 1 or (one.kind == "range" and one.nr_pages & (one.nr_pages - 1)):
+            # alloc_contig_pages aligns to a power of two
+            left_out += 1
+            continue
+        lasts = 0 if one.errno else FOREVER if one.end_ns == NEVER else int(one.end_ns / part_ns) - at
+        kind = "cma" if one.kind == "cma" else "first"
+        ranges.setdefault(at // TICK, []).append(Call(at % TICK, kind, one.nr_pages, one.align, lasts))
+    size = trace.events.origin.page_size
+    return Traced(trace.name, rows, ticks, ranges, left_out, size), _TICK_SECONDS
