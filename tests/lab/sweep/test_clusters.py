@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,11 +81,11 @@ def test_dask_gives_the_same_numbers_with_a_worker_killed(small: Plan, tmp_path:
 
 
 def wait_for_dask(address: str, count: int) -> None:
-    from distributed import Client
+    distributed: Any = pytest.importorskip("distributed")
 
     for _ in range(120):
         try:
-            with Client(address, timeout=2) as client:
+            with distributed.Client(address, timeout=2) as client:
                 client.wait_for_workers(count, timeout=60)
                 return
         except OSError:
