@@ -1,4 +1,4 @@
-"""Build of the compiled core: the rooms of mm/ as one extension, the two hot loops of reading as others."""
+"""Build of the compiled core: the rooms of mm/ as one extension, the hot loops of reading and of the explorer as others."""
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -19,6 +19,7 @@ extensions = cythonize(
         Extension("pageblock.mm._core", ["src/pageblock/mm/_core.pyx"], extra_compile_args=FLAGS),
         Extension("pageblock.machine._actions", ["src/pageblock/machine/_actions.pyx"], extra_compile_args=FLAGS),
         Extension("pageblock.machine._scan", ["src/pageblock/machine/_scan.pyx"], extra_compile_args=FLAGS),
+        Extension("pageblock.check._explore", ["src/pageblock/check/_explore.pyx"], extra_compile_args=FLAGS),
     ],
     include_path=["src"],
 )
