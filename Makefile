@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd src/pageblock/check/*.py src/pageblock/check/*.pyx src/pageblock/check/*.pxd)
+SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd src/pageblock/check/explorer/*.py src/pageblock/check/explorer/*.pyx src/pageblock/check/explorer/*.pxd)
 
 .PHONY: doctor test install bench oracle mutants docs clean
 
@@ -50,5 +50,5 @@ docs: $(STAMP)
 	$(BIN)/python docs/transcripts.py docs/series.md docs/doctor.md
 
 clean:
-	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c src/pageblock/check/_explore.c
+	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c src/pageblock/check/explorer/_explore.c
 	find src -name '*.so' -delete

@@ -19,7 +19,9 @@ extensions = cythonize(
         Extension("pageblock.mm._core", ["src/pageblock/mm/_core.pyx"], extra_compile_args=FLAGS),
         Extension("pageblock.machine._actions", ["src/pageblock/machine/_actions.pyx"], extra_compile_args=FLAGS),
         Extension("pageblock.machine._scan", ["src/pageblock/machine/_scan.pyx"], extra_compile_args=FLAGS),
-        Extension("pageblock.check._explore", ["src/pageblock/check/_explore.pyx"], extra_compile_args=FLAGS),
+        Extension(
+            "pageblock.check.explorer._explore", ["src/pageblock/check/explorer/_explore.pyx"], extra_compile_args=FLAGS
+        ),
     ],
     include_path=["src"],
 )

@@ -24,15 +24,18 @@ from ..machine.trace import (
     Dump,
     FreeAll,
     Hash,
+    Isolation,
+    Promised,
     Record,
     TraceReader,
     first_difference,
     to_operations,
 )
 from ..mm import OPERATION, Migratetype, PageClass, Zone
-from ..mm.errors import KernelBugError
+from ..mm.errors import ContigRefused, KernelBugError
 from .accounting import accounting
 from .history import PCP_LISTS, History, list_name, pcp_list_name
+from .promised import broken_promise
 
 __all__ = ["Divergence", "Replay", "replay"]
 
@@ -194,6 +197,10 @@ class _Player:
                     self.cma_release(record)
                 elif isinstance(record, Compaction):
                     self.compaction(record)
+                elif isinstance(record, Isolation):
+                    self.isolation(record)
+                elif isinstance(record, Promised):
+                    self.promised(record)
                 elif isinstance(record, Hash):
                     self.compare_hash(record)
                 elif self.zone is None:
@@ -293,7 +300,7 @@ class _Player:
             nr_isolate_pageblock=marks.get("nr_isolate"),
         )
         zone.set_stat_threshold(dump.pcp.get("stat_threshold", 0))
-        zone.set_targets_may_spill(True)
+        zone.set_targets_may_spill(not self.reader.header.alone)
         if self.reader.header.per_cpu_lists:
             self.load_pcp(zone, dump)
         if dump.cma:
@@ -440,6 +447,33 @@ class _Player:
             self.own += c.nr_pages
             self.sizes[c.handle] = c.nr_pages
             self.is_contig[c.handle] = True
+
+    def isolation(self, i: Isolation) -> None:
+        """Isolate a range by itself, or give it back, and compare the answer."""
+        zone = self.need_zone(i.line)
+        self.done.operations += 1
+        if i.nr_pages < 1 or not 0 <= i.start <= zone.geometry.nr_pages - i.nr_pages:
+            raise self.reader.fail(f"range [{i.start}, +{i.nr_pages}) is outside the zone", i.line)
+        start = zone.start_pfn + i.start
+        errno, why = 0, ""
+        try:
+            if i.op == "S":
+                zone.start_isolate_page_range(start, start + i.nr_pages)
+            else:
+                zone.undo_isolate_page_range(start, start + i.nr_pages)
+        except ContigRefused as refused:
+            errno, why = -refused.errno, f" by {refused}"
+        if errno != i.errno:
+            raise _Parted(i.line, asked(i), f"errno {i.errno}", f"errno {errno}{why}")
+
+    def promised(self, p: Promised) -> None:
+        """Look whether what must hold here does."""
+        zone = self.need_zone(p.line)
+        found = broken_promise(zone, p)
+        if found is None:
+            raise self.reader.fail(f"there is no promise {p.name!r} with {len(p.numbers)} numbers", p.line)
+        if found:
+            raise _Parted(p.line, f"promise {p.name!r}", "it holds", found, ("counter", "type of pageblock"))
 
     def check_moves(self, line: int, moves: Moves) -> None:
         """Migrations of a trace that no kernel can have made are malformed."""
@@ -758,6 +792,9 @@ def asked(record: Record) -> str:
         return f"cma_alloc of {record.count} pages aligned to order {record.align}"
     if isinstance(record, CmaRelease):
         return f"cma_release of handle {record.handle}"
+    if isinstance(record, Isolation):
+        name = "start_isolate_page_range" if record.op == "S" else "undo_isolate_page_range"
+        return f"{name} [{record.start}, {record.start + record.nr_pages})"
     return "compaction" if isinstance(record, Compaction) else ""
 
 

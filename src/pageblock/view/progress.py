@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["byte_progress", "page_progress", "reading_progress", "recording_progress", "row_progress"]
+__all__ = ["byte_progress", "page_progress", "reading_progress", "recording_progress", "row_progress", "state_progress"]
 
 
 @contextmanager

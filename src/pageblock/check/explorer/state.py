@@ -38,7 +38,7 @@ if not cython.compiled:
 def copy_bytes(to: cython.p_uchar, of: cython.p_uchar, n: cython.ulonglong) -> cython.void:
     """Copy n bytes."""
     if cython.compiled:
-        memcpy(to, of, n)
+        memcpy(to, of, n)  # type: ignore[name-defined]
     else:
         to[:n] = of[:n]
 
@@ -52,7 +52,7 @@ def copy_record(
 ) -> cython.void:
     """Copy n bytes from one place of a buffer to one of another."""
     if cython.compiled:
-        memcpy(to + to_at, of + of_at, n)
+        memcpy(to + to_at, of + of_at, n)  # type: ignore[name-defined]
     else:
         to[to_at : to_at + n] = of[of_at : of_at + n]
 
@@ -64,7 +64,7 @@ def copy_record(
 def copy_links(to: cython.p_uint, of: cython.p_uint, n: cython.ulonglong) -> cython.void:
     """Copy n links."""
     if cython.compiled:
-        memcpy(to, of, 4 * n)
+        memcpy(to, of, 4 * n)  # type: ignore[name-defined]
     else:
         to[:n] = of[:n]
 

@@ -3,7 +3,7 @@
 from libc.string cimport memcpy
 
 from pageblock.mm.constants cimport *
-from pageblock.check.codes cimport *
+from pageblock.check.explorer.codes cimport *
 
 include "pageblock/mm/zone.py"
 include "pageblock/mm/freelist.py"

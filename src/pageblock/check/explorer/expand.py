@@ -147,7 +147,8 @@ class Explorer(SmallZone):
 
     def places(self) -> list[int]:
         """Place in the record of each window, as of the last ``record``."""
-        return self.arrays["place"].tolist()
+        found: list[int] = self.arrays["place"].tolist()
+        return found
 
     def act(self, op: int) -> tuple[int, int]:
         """Do one operation in the present state: its result, and the promise that it or the state behind it breaks."""
@@ -176,8 +177,12 @@ class Explorer(SmallZone):
             "weak_op": self.weak_op,
         }
 
+    def recount(self, transitions: int, weak: int, weak_state: int, weak_op: int) -> None:
+        """Go on counting from here."""
+        self.transitions, self.weak, self.weak_state, self.weak_op = transitions, weak, weak_state, weak_op
+
     def breached(self) -> tuple[int, int, int] | None:
-        """The first promise broken since the last call: (BREACH_*, the state's number, the operation; nr_ops: the state itself)."""
+        """The first promise broken since the last call: (BREACH_*, number of the state, operation; nr_ops: the state itself)."""
         if not self.breach:
             return None
         found = (self.breach, self.breach_state, self.breach_op)

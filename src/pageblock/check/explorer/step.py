@@ -187,7 +187,10 @@ def perform(s: SmallZone, op: cython.uint) -> cython.longlong:
             kind = KIND_MOVABLE
             flags = C_MOVABLE_OPS | (PG_COMPOUND if first else 0)
         pfn = alloc_pages(s, first, second, flags, kind, REQUEST_NORMAL)
-        return -ENOMEM if pfn == NONE else pfn
+        # not in one expression, which C would make unsigned
+        if pfn == NONE:
+            return -ENOMEM
+        return pfn
     if what == DO_FREE:
         free_pages(s, first)
     elif what == DO_CONTIG:
@@ -288,7 +291,9 @@ def broken_by(s: SmallZone, op: cython.uint, result: cython.longlong) -> cython.
         if i:
             return i
     if what == DO_ISOLATE or what == DO_UNDO:
-        for i in range(isolation_start(s, first) >> s.pageblock_order, isolation_end(s, first + second) >> s.pageblock_order):
+        for i in range(
+            isolation_start(s, first) >> s.pageblock_order, isolation_end(s, first + second) >> s.pageblock_order
+        ):
             may |= one << i
     if now & ~s.isolated and s.promises & HOLDS_LEFT:
         if what != DO_ISOLATE or result < 0 or now & ~s.isolated & ~may:
@@ -326,7 +331,9 @@ def spans_strangers(s: SmallZone) -> cython.bint:
             at = pfn
             while at < end:
                 if get_pageblock_migratetype(s, at) != mt:
-                    if not (migratetype_is_mergeable(mt) and migratetype_is_mergeable(get_pageblock_migratetype(s, at))):
+                    if not (
+                        migratetype_is_mergeable(mt) and migratetype_is_mergeable(get_pageblock_migratetype(s, at))
+                    ):
                         s.broken_pfn = pfn
                         return True
                 at += s.pageblock_nr_pages

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..mm import Release
-from ..mm import constants as k
-from ..mm.results import INVARIANTS
+from ...mm import Release
+from ...mm import constants as k
+from ...mm.results import INVARIANTS
 from . import codes as c
 
 __all__ = ["PROMISES", "Promise", "breach_name", "breach_words", "kept_by", "promised", "weakness"]

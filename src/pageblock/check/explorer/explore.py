@@ -5,23 +5,20 @@ workers (threads; the compiled loop needs no interpreter lock) each own the stat
 expands its own, hands over what belongs to the other, and takes in what was handed to it.
 """
 
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from ..mm import release as find_release
-from ..output import whole_file
-from . import codes as c
+from ...errors import InputError
+from ...mm import release as find_release
 from .bounds import Bounds
 from .promises import breach_name, breach_words, kept_by, weakness
 from .sequence import Sequence, retrace
@@ -34,7 +31,7 @@ else:
     except ImportError:
         from .expand import Explorer
 
-__all__ = ["Exploration", "Explorer", "explore"]
+__all__ = ["Exploration", "Explorer", "Search", "explore", "finish"]
 
 #: States that a worker expands before it hands over what belongs to the other.
 _ROUND = 1 << 15
@@ -51,9 +48,6 @@ _BOOT = (1 << 64) - 1
 #: Odd multipliers of the two fingerprint words: 2^64 / golden ratio, and a prime of xxHash's.
 _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)
 
-#: First bytes of a checkpoint's description.
-_FORMAT = "pageblock exploration 1"
-
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
@@ -64,7 +58,7 @@ class Exploration:
 
     ``states``: distinct ones, windows exchanged; ``transitions``: operations done, whatever they led to; ``depth``:
     operations from boot to the deepest state; ``exhausted``: nothing new is left within the bounds, ``depth`` apart;
-    ``stopped``: why it ended otherwise: "depth", "memory", "interrupted", "violation" or "".
+    ``stopped``: why it ended otherwise: "depth", "memory", "time", "interrupted", "violation" or "".
     ``broken``: name and words of the broken promise, and ``sequence`` to it; ``weak``: transitions in which the release did
     what it is known for (``weakness``), and ``weak_sequence`` to the first.
     """
@@ -94,13 +88,16 @@ class _Full(Exception):
 
 
 @dataclass(slots=True)
-class _Batch:
+class Batch:
     """Records in a row, in memory or in a file. ``number``: of the first; those that follow are numbered on by worker."""
 
     records: Bytes | None
     number: int
     path: str = ""
-    nr_bytes: int = 0
+
+    def peek(self) -> Bytes:
+        """The records; a file stays."""
+        return np.fromfile(self.path, np.uint8) if self.records is None else self.records
 
     def load(self) -> Bytes:
         """The records; a file is gone afterwards."""
@@ -112,15 +109,15 @@ class _Batch:
 
 
 @dataclass(slots=True)
-class _Worker:
+class Worker:
     """One share of the states: what is known of them, what is to be expanded, what was found for the next level."""
 
     explorer: Any
     side: int
     table: Words
     buffers: tuple[Bytes, Words, Bytes, Words]
-    now: list[_Batch] = field(default_factory=list)
-    next: list[_Batch] = field(default_factory=list)
+    now: list[Batch] = field(default_factory=list)
+    next: list[Batch] = field(default_factory=list)
     at: int = 0
     states: int = 0
     origins: list[Words | str] = field(default_factory=list)
@@ -128,10 +125,12 @@ class _Worker:
     breaches: list[tuple[int, int, int, int]] = field(default_factory=list)
 
 
-class _Search:
-    """The level-by-level search and its memory."""
+class Search:
+    """The level-by-level search and its memory; a context, since what memory does not hold lies in files."""
 
     def __init__(self, bounds: Bounds, jobs: int, memory: int) -> None:
+        if jobs not in (1, 2):
+            raise InputError(f"{jobs} workers are not possible: choose 1 or 2")
         self.bounds = bounds
         self.jobs = jobs
         self.memory = memory
@@ -143,6 +142,15 @@ class _Search:
         self.size = len(self.workers[0].explorer.record()[0])
         self.seconds = 0.0
 
+    def __enter__(self) -> "Search":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Remove what was put on disk."""
+        if self.folder is not None:
+            self.folder.cleanup()
+            self.folder = None
+
     def new_explorer(self) -> Any:
         """An explorer of these bounds."""
         b = self.bounds
@@ -151,7 +159,7 @@ class _Search:
         explorer.settle(**b.settings())
         return explorer
 
-    def _worker(self, side: int) -> _Worker:
+    def _worker(self, side: int) -> Worker:
         explorer = self.new_explorer()
         table = np.zeros(2 * _SLOTS, np.uint64)
         explorer.set_table(table)
@@ -163,7 +171,7 @@ class _Search:
             np.zeros(count * size, np.uint8),
             np.zeros(count, np.uint64),
         )
-        return _Worker(explorer, side, table, buffers)
+        return Worker(explorer, side, table, buffers)
 
     # ---- the states at boot ----
 
@@ -176,29 +184,34 @@ class _Search:
         worker = self.workers[two >> 63 if self.jobs == 2 else 0]
         worker.explorer.fill_table(worker.table, np.array([one, two], np.uint64))
         self._take(worker, np.frombuffer(record, np.uint8).copy(), np.array([_BOOT], np.uint64))
-
-    def boot_state(self) -> dict[str, Any]:
-        """The zone at boot, as ``Explorer.load`` takes it."""
-        return self.bounds.boot().saved_state()
+        worker.now, worker.next = worker.next, []
 
     # ---- levels ----
 
-    def run(self, stopped: Callable[[], bool], tell: Callable[[int, int, int], None], save: Callable[[], None]) -> str:
+    def run(self, stopped: Callable[[], str], tell: Callable[[int, int, int], None], save: Callable[[], None]) -> str:
         """Search until nothing is left, a promise is broken or a bound is met; why it ended, "" for the first."""
         began = time.monotonic() - self.seconds
+        if self.bounds.depth is not None and self.depth > self.bounds.depth:
+            return "depth"
         with ThreadPoolExecutor(self.jobs) as pool:
             while True:
                 last = self.bounds.depth is not None and self.depth >= self.bounds.depth
+                kept = [(list(worker.now), worker.at) for worker in self.workers]
                 try:
                     ended = self._level(pool, stopped, tell, save, last, began)
                 except _Full:
-                    self.seconds = time.monotonic() - began
-                    return "memory"
+                    ended = "memory"
                 self.seconds = time.monotonic() - began
+                if last:
+                    # judged, not followed: a search that goes on to a larger depth follows them
+                    for worker, (batches, at) in zip(self.workers, kept, strict=True):
+                        worker.now, worker.at = batches, at
                 if ended:
                     return ended
+                if last:
+                    return "depth"
                 if not any(worker.next for worker in self.workers):
-                    return "depth" if last else ""
+                    return ""
                 for worker in self.workers:
                     worker.now, worker.next, worker.at = worker.next, [], 0
                 self.depth += 1
@@ -206,7 +219,7 @@ class _Search:
     def _level(
         self,
         pool: ThreadPoolExecutor,
-        stopped: Callable[[], bool],
+        stopped: Callable[[], str],
         tell: Callable[[int, int, int], None],
         save: Callable[[], None],
         last: bool,
@@ -214,8 +227,10 @@ class _Search:
     ) -> str:
         """Expand what is left of this level, in rounds."""
         only_check = last
+        # what was handed over before memory ran out
+        self._each(pool, self._absorb)
         while any(worker.now for worker in self.workers):
-            self._each(pool, lambda worker, check=only_check: self._expand(worker, check))
+            self._each(pool, partial(self._expand, only_check=only_check, keep=last))
             self._each(pool, self._absorb)
             self.seconds = time.monotonic() - began
             tell(*self.counts())
@@ -226,26 +241,31 @@ class _Search:
             only_check = only_check or bool(found)
             if self.used() > self.memory:
                 self._spill()
-            if stopped():
-                return "interrupted"
-            save()
+            why = stopped()
+            if why:
+                return why
+            if not last:
+                save()
         return "violation" if any(worker.breaches for worker in self.workers) else ""
 
-    def _each(self, pool: ThreadPoolExecutor, what: Callable[[_Worker], None]) -> None:
+    def _each(self, pool: ThreadPoolExecutor, what: Callable[[Worker], None]) -> None:
         """Let each worker do something, both at a time."""
         if self.jobs == 1:
             what(self.workers[0])
             return
-        for done in [pool.submit(what, worker) for worker in self.workers]:
+        running = [pool.submit(what, worker) for worker in self.workers]
+        # where one fails the other must have ended, too
+        wait(running)
+        for done in running:
             done.result()
 
-    def _expand(self, worker: _Worker, only_check: bool) -> None:
-        """One round of a worker."""
+    def _expand(self, worker: Worker, only_check: bool, keep: bool) -> None:
+        """One round of a worker; ``keep``: what lies in files stays there."""
         left = _ROUND
         mine, mine_from, theirs, theirs_from = worker.buffers
         while worker.now and left > 0:
             batch = worker.now[0]
-            records = batch.load()
+            records = batch.peek() if keep else batch.load()
             size = self.size
             self._make_room(worker)
             stop = min(len(records) // size, worker.at + left)
@@ -277,7 +297,7 @@ class _Search:
                 worker.now.pop(0)
                 worker.at = 0
 
-    def _absorb(self, worker: _Worker) -> None:
+    def _absorb(self, worker: Worker) -> None:
         """Take in what the other worker found for this one."""
         mine, mine_from = worker.buffers[:2]
         other = self.workers[1 - worker.side] if self.jobs == 2 else worker
@@ -289,17 +309,17 @@ class _Search:
                 self._take(worker, mine[: new * self.size], mine_from[:new])
         other.out = []
 
-    def _take(self, worker: _Worker, records: Bytes, origins: Words) -> None:
+    def _take(self, worker: Worker, records: Bytes, origins: Words) -> None:
         """Keep new states of a worker for the next level."""
         if not len(origins):
             return
-        worker.next.append(_Batch(records.copy(), worker.states))
+        worker.next.append(Batch(records.copy(), worker.states))
         worker.origins.append(origins.copy())
         worker.states += len(origins)
 
     # ---- memory ----
 
-    def _make_room(self, worker: _Worker) -> None:
+    def _make_room(self, worker: Worker) -> None:
         """Double a worker's table if it is two thirds full."""
         slots = len(worker.table) // 2
         while worker.explorer.counts()["states"] + 2 * len(self.table) >= slots // 3 * 2:
@@ -397,7 +417,7 @@ def explore(
     *,
     jobs: int = 2,
     memory: int = 4 << 30,
-    stopped: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], str] = lambda: "",
     tell: Callable[[int, int, int], None] = lambda states, transitions, depth: None,
 ) -> Exploration:
     """Explore a small zone.
@@ -405,19 +425,15 @@ def explore(
     Args:
         jobs: workers, 1 or 2.
         memory: bytes; beyond it the frontier goes to disk, and beyond that of the fingerprints the search ends.
-        stopped: asked about once a second whether to end.
+        stopped: asked about once a second whether to end, and why: "interrupted", "time"; empty: not yet.
         tell: states, transitions and depth so far, about once a second.
     """
-    if jobs not in (1, 2):
-        raise InputError(f"{jobs} workers are not possible: choose 1 or 2")
-    search = _Search(bounds, jobs, memory)
-    search.begin()
-    for worker in search.workers:
-        worker.now, worker.next = worker.next, []
-    return finish(search, search.run(stopped, tell, lambda: None))
+    with Search(bounds, jobs, memory) as search:
+        search.begin()
+        return finish(search, search.run(stopped, tell, lambda: None))
 
 
-def finish(search: _Search, stopped: str) -> Exploration:
+def finish(search: Search, stopped: str) -> Exploration:
     """The report of a search that has ended."""
     states, transitions, depth = search.counts()
     breach = search.breach()

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from ..mm import Migratetype, Zone, release
-from ..mm import constants as k
+from ...errors import InputError
+from ...mm import Migratetype, Zone, release
+from ...mm import constants as k
+from ..shortest import Menu, boot
 from . import codes as c
 from .promises import promised
-from .shortest import Menu, boot
 
 __all__ = ["OPERATIONS", "Bounds"]
 
@@ -61,7 +61,7 @@ class Bounds:
             raise InputError(f"a zone of {self.nr_pages} pages is not explored: choose 8 to {c.MOST_PAGES}")
         if self.window_order > 6:
             raise InputError(
-                f"a window of order {self.window_order} has more than {c.MOST_PAGES} pages: lower the pageblock order or max order"
+                f"a window of order {self.window_order} has more than {c.MOST_PAGES} pages: lower pageblock order or max order"
             )
         Zone(self.nr_pages, self.release, 0, self.max_order, self.pageblock_order)
         if self.nr_pages % (1 << self.pageblock_order):
@@ -74,6 +74,10 @@ class Bounds:
             raise InputError(f"{self.requests} requests at once leave nothing to explore: choose 1 or more")
         if self.isolations < 0:
             raise InputError(f"isolations is {self.isolations}: choose 0 or more")
+        if not self.operations or not self.types:
+            raise InputError(
+                f"without operations and types there is nothing to explore: choose of {', '.join(OPERATIONS)}"
+            )
         for name in self.operations:
             if name not in OPERATIONS:
                 raise InputError(f"there is no operation {name!r}: choose of {', '.join(OPERATIONS)}")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..consumers.cma import CmaArea
-from ..errors import PageblockError
-from ..mm import Migratetype, PageClass, Zone
-from ..mm.errors import ContigRefused, InvariantError, KernelBugError, OutOfMemoryError
+from ...consumers.cma import CmaArea
+from ...errors import PageblockError
+from ...mm import Migratetype, PageClass, Zone
+from ...mm.errors import ContigRefused, InvariantError, KernelBugError, OutOfMemoryError
 from . import codes as c
 from .bounds import Bounds
 
-__all__ = ["Sequence", "Step", "Stage", "retrace"]
+__all__ = ["Sequence", "Stage", "Step", "retrace"]
 
 BUG = -131
 
@@ -167,7 +167,7 @@ class Stage:
 
 def _boot(bounds: Bounds, release: str) -> Zone:
     """The zone of these bounds at boot under another release, its CMA area where this one has it."""
-    from .shortest import Menu, boot
+    from ..shortest import Menu, boot
 
     return boot(release, Menu(bounds.nr_pages, bounds.pageblock_order, bounds.max_order), bounds.area)
 

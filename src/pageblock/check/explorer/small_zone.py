@@ -97,6 +97,7 @@ class SmallZone(ZoneState):
         """An empty zone. ``operations``: rows of DO_* and two numbers."""
         zone_init(self, 0, nr_pages, max_order, pageblock_order, rules)
         n = MOST_PAGES
+        self.zone_movable = False
         self.below_high = True  # read by per-cpu lists only, which are off
         blocks = len(self.pageblock_array)
         words = len(self.nxt_array)
@@ -157,3 +158,14 @@ class SmallZone(ZoneState):
         self.transitions = 0
         self.breach = 0
         self.weak = 0
+        self.weak_state = 0
+        self.weak_op = 0
+        self.breach_state = 0
+        self.breach_op = 0
+        self.requests = 0
+        self.isolated = 0
+        self.windows_free = 0
+        self.broken_pfn = 0
+        self.table_used = 0
+        self.fingerprint_1 = 0
+        self.fingerprint_2 = 0
