@@ -189,7 +189,7 @@ def test_three_windows_exchange_six_ways() -> None:
     assert (done.states, done.transitions) == Walk(bounds).count()
 
 
-@pytest.mark.parametrize("release", ("6.1", "6.12"))
+@pytest.mark.parametrize("release", ["6.1", "6.12"])
 def test_ranges_across_windows(release: str) -> None:
     bounds = Bounds(release, 8, operations=("alloc", "contig"), types=(1,), depth=2, across=True)
     assert explore(bounds, jobs=1).states == Walk(bounds).count()[0]
@@ -233,7 +233,7 @@ def test_releases_keep_their_promises_in_every_state_of_eight_pages(release: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("release", ("6.1", "naive"))
+@pytest.mark.parametrize("release", ["6.1", "naive"])
 def test_two_workers_find_what_one_finds(release: str) -> None:
     one, two = (explore(Bounds(release, 16, depth=7), jobs=jobs) for jobs in (1, 2))
     assert one.broken == two.broken

@@ -45,6 +45,12 @@ def test_the_bug_is_shown_with_its_shortest_sequence_and_replays(
     assert "counted 17, really free 15" in replayed
 
 
+def test_a_release_can_be_held_to_what_another_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, *SMALL, "--held-to", "seed")
+    assert found["code"] == 1
+    assert found["violation"]["promise"] == "kept isolated"
+
+
 def test_an_exhausted_zone_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
     found = told(capsys, *SMALL, "--requests", "1")
     assert found["code"] == 0
@@ -135,6 +141,7 @@ def test_interrupted_it_keeps_a_whole_file(how: signal.Signals, tmp_path: Path) 
             ("--operations", "cma", "--pages", "8", "--release", "5.15", "--max-order", "3"),
             "aligns CMA areas to 8 pages",
         ),
+        (("--held-to", "6.2"), "unknown release"),
         (("--jobs", "3"), "--jobs"),
         (("--resume", "nothing.npz"), "there is no such file"),
         (("--resume", "nothing.npz", "--pages", "8"), "--pages: a file to go on with decides this itself"),

@@ -3,8 +3,10 @@
 from typing import Any
 
 from ..check.explorer import PROMISES, Exploration, Sequence
+from ..check.explorer.promises import promised
+from ..mm import release as find_release
 
-__all__ = ["exploration_json", "show_exploration"]
+__all__ = ["exploration_json", "promise_table", "show_exploration"]
 
 #: Why an exploration ended -> in words.
 _ENDED = {
@@ -24,8 +26,12 @@ def show_exploration(done: Exploration, trace: str = "", kept: str = "") -> str:
     seconds = f"{done.seconds:.1f} s"
     if done.broken is not None and done.sequence is not None:
         steps = len(done.sequence.steps)
+        what = done.broken[1]
+        if done.broken[0] == "NR_FREE_PAGES":
+            last = done.sequence.steps[-1]
+            what = f"free pages counted {last.free}, really free {last.listed}"
         lines.append(
-            f"VIOLATED after {done.states:,} states, {steps} operation{'s' if steps != 1 else ''} ({seconds}): {done.broken[1]}"
+            f"VIOLATED after {done.states:,} states, {steps} operation{'s' if steps != 1 else ''} ({seconds}): {what}"
         )
         lines += _table(done.sequence)
         if done.sequence.finding:
@@ -55,6 +61,16 @@ def show_exploration(done: Exploration, trace: str = "", kept: str = "") -> str:
         lines.append("")
         lines.append(f"Go on: pageblock check explore --resume {kept}")
     return "\n".join(lines)
+
+
+def promise_table(names: tuple[str, ...]) -> str:
+    """Which release is held to what, as a Markdown table: a promise a row, a release a column."""
+    held = {name: promised(find_release(name)) for name in names}
+    rows = ["| promise | " + " | ".join(f"`{name}`" for name in names) + " |", "| --- |" + " --- |" * len(names)]
+    for promise in PROMISES:
+        marks = " | ".join("yes" if held[name] & promise.bit else "–" for name in names)
+        rows.append(f"| **{promise.name}**: {promise.says} | {marks} |")
+    return "\n".join(rows)
 
 
 def _table(sequence: Sequence) -> list[str]:

@@ -14,9 +14,11 @@ import click
 from ...check.explorer import OPERATIONS, Bounds, Exploration
 from ...check.explorer.checkpoint import load, save
 from ...check.explorer.explore import Search, finish
+from ...check.explorer.promises import promised
 from ...check.explorer.trace_out import trace_text
 from ...errors import InputError
 from ...mm import Migratetype
+from ...mm import release as find_release
 from ...output import check_output, whole_file
 from ...view.explore import exploration_json, show_exploration
 from ...view.progress import state_progress
@@ -26,6 +28,7 @@ __all__ = ["command"]
 #: Options that a file to go on with decides.
 _OF_THE_FILE = (
     "release",
+    "held_to",
     "pages",
     "pageblock_order",
     "max_order",
@@ -63,6 +66,7 @@ def _types(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 
 @click.command(name="explore")
 @click.option("--release", default="6.1", show_default=True, metavar="REL", help="Whose rules.")
+@click.option("--held-to", metavar="REL", help="Whose promises. [default: the release's own]")
 @click.option("--pages", type=int, default=16, show_default=True, metavar="N", help="Of the zone, 8 to 64.")
 @click.option("--pageblock-order", type=int, default=1, show_default=True, metavar="ORDER")
 @click.option("--max-order", type=int, default=2, show_default=True, metavar="ORDER", help="Largest block, inclusive.")
@@ -109,6 +113,7 @@ def _types(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 def command(
     ctx: click.Context,
     release: str,
+    held_to: str | None,
     pages: int,
     pageblock_order: int,
     max_order: int,
@@ -159,6 +164,7 @@ def command(
             across,
             plain,
             fold,
+            None if held_to is None else promised(find_release(held_to)),
         )
         search = Search(bounds, jobs or min(2, os.cpu_count() or 1), memory << 20)
         search.begin()
