@@ -121,8 +121,11 @@ def check_list(z: ZoneState, order: cython.uint, mt: cython.uint, found: cython.
 def types_ever_merge(z: ZoneState, mt: cython.uint, buddy_mt: cython.uint) -> cython.bint:
     """Whether two free buddies of these pageblock types may not stay apart.
 
-    Stricter types only: what 5.15 merges or not depends on what was isolated at the time.
+    Stricter types only: what 5.15 merges or not depends on what was isolated at the time. Isolation moves free blocks and merges
+    none, so that those of two pageblocks isolated one by one stay apart until they are given back.
     """
+    if mt == ISOLATE and buddy_mt == ISOLATE:
+        return False
     if z.rules[RULE_MERGE] == MERGE_MERGEABLE:
         return mt == buddy_mt or (migratetype_is_mergeable(mt) and migratetype_is_mergeable(buddy_mt))
     return mt == buddy_mt or z.rules[RULE_MERGE] == MERGE_ANY
