@@ -277,10 +277,14 @@ BROKEN = {
     "naive": (Bounds("naive"), "NR_FREE_PAGES"),
     "naive-cma": (Bounds("naive", operations=("alloc", "contig", "cma")), "NR_FREE_CMA_PAGES"),
     "plain-blocks": (Bounds("6.1", plain=True), "isolated list"),
+    "neighbours": (Bounds("6.1", 8, isolations=2), "isolated list"),
     "kept": (Bounds("6.1", 8, promises=promised(find_release("seed"))), "kept isolated"),
     "posted": (Bounds("seed-as-posted"), ""),
     "fa": (Bounds("seed+fa"), ""),
-    "fd": (Bounds("seed+fd", requests=3, depth=6), None),
+    "fb": (Bounds("seed+fb", operations=("alloc", "contig", "interrupt")), "left isolated"),
+    "fc": (Bounds("seed+fc"), ""),
+    "ff": (Bounds("seed+ff", max_order=3), "NR_FREE_PAGES"),
+    "fg": (Bounds("seed+fg", max_order=3, lengths=(1, 2)), "types beside"),
     "p4": (Bounds("seed-p4", promises=promised(find_release("seed"))), ""),
 }
 
@@ -289,9 +293,6 @@ BROKEN = {
 def test_the_trace_of_a_violation_parts_in_a_replay(name: str, tmp_path: Path) -> None:
     bounds, promise = BROKEN[name]
     done: Exploration = explore(bounds, jobs=1)
-    if promise is None:
-        assert done.broken is None
-        return
     assert done.broken is not None
     assert done.sequence is not None
     assert promise in ("", done.broken[0])

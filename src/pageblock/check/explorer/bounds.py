@@ -16,7 +16,7 @@ from .promises import promised
 __all__ = ["OPERATIONS", "Bounds"]
 
 #: Operations that can be asked for by name; each with what gives back what it took.
-OPERATIONS = ("alloc", "isolate", "contig", "cma")
+OPERATIONS = ("alloc", "isolate", "contig", "cma", "interrupt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Bounds:
     """What is explored.
 
     Args:
-        operations: of ``OPERATIONS``; "cma" makes a CMA area at boot, the last pageblocks that the release allows.
+        operations: of ``OPERATIONS``; "cma" makes a CMA area at boot, the last pageblocks that the release allows; "interrupt"
+            is a contig range whose caller has a fatal signal pending.
         types: migratetypes that are allocated.
         lengths: pages of the ranges that alloc_contig_range is asked for; (): one page, a pageblock, a max order block.
         requests: allocations and ranges held at once, at most.
@@ -148,6 +149,9 @@ class Bounds:
                     if inside or self.across:
                         rows.append((c.DO_CONTIG, start, length))
             rows += [(c.DO_FREE_CONTIG, pfn, 0) for pfn in pages]
+        if "interrupt" in self.operations:
+            size = 1 << self.pageblock_order
+            rows += [(c.DO_INTERRUPTED, start, size) for start in range(0, self.nr_pages, size)]
         if self.area is not None:
             rows += [(c.DO_CMA_ALLOC, count, 0) for count in sorted({1, 1 << self.pageblock_order})]
             rows += [(c.DO_CMA_RELEASE, pfn, 0) for pfn in range(*self.area)]

@@ -9,6 +9,7 @@ DO_ISOLATE = 4
 DO_UNDO = 5
 DO_CMA_ALLOC = 6
 DO_CMA_RELEASE = 7
+DO_INTERRUPTED = 8
 # owner of an allocated head: what it was asked for as
 KIND_KERNEL = 1
 KIND_MOVABLE = 2

@@ -50,6 +50,8 @@ class Step:
             return f"free the block at pfn {first}"
         if self.what == c.DO_CONTIG:
             return f"alloc_contig_range [{first}, {first + second})"
+        if self.what == c.DO_INTERRUPTED:
+            return f"alloc_contig_range [{first}, {first + second}), interrupted"
         if self.what == c.DO_FREE_CONTIG:
             return f"free_contig_range from pfn {first}"
         if self.what == c.DO_ISOLATE:
@@ -111,6 +113,11 @@ class Stage:
                 done = zone.alloc_contig_range(first, first + second, owner=handle)
                 moves = done.base_moves()
                 result = first
+            elif what == c.DO_INTERRUPTED:
+                handle = self._new(second)
+                zone.set_signal_pending(True)
+                zone.alloc_contig_range(first, first + second, owner=handle)
+                result = first
             elif what == c.DO_CMA_ALLOC:
                 assert self.area is not None
                 handle = self._new(first)
@@ -137,6 +144,7 @@ class Stage:
             moves = refused.tried.base_moves() if refused.tried is not None else ()
         except KernelBugError:
             result = BUG
+        zone.set_signal_pending(False)
         return Step(what, first, second, handle, result, moves, tuple(tries), zone.nr_free_pages, self.listed())
 
     def _new(self, pages: int) -> int:

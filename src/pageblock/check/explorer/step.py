@@ -53,6 +53,7 @@ if not cython.compiled:
         DO_CONTIG,
         DO_FREE,
         DO_FREE_CONTIG,
+        DO_INTERRUPTED,
         DO_ISOLATE,
         DO_UNDO,
         HOLDS_ALWAYS,
@@ -155,7 +156,7 @@ def possible(s: SmallZone, op: cython.uint, isolate: cython.bint) -> cython.bint
     what: cython.uint = s.op_what[op]
     pfn: cython.uint = s.op_first[op]
     kind: cython.uint
-    if what == DO_ALLOC or what == DO_CONTIG or what == DO_CMA_ALLOC:
+    if what == DO_ALLOC or what == DO_CONTIG or what == DO_CMA_ALLOC or what == DO_INTERRUPTED:
         return s.requests < s.most_requests
     if what == DO_UNDO:
         return s.isolated >> (pfn >> s.pageblock_order) & 1 != 0
@@ -180,6 +181,7 @@ def perform(s: SmallZone, op: cython.uint) -> cython.longlong:
     kind: cython.uint
     flags: cython.uint
     pfn: cython.uint
+    rc: cython.longlong
     if what == DO_ALLOC:
         kind = KIND_KERNEL
         flags = s.kernel_flags if first else C_KERNEL
@@ -195,6 +197,11 @@ def perform(s: SmallZone, op: cython.uint) -> cython.longlong:
         free_pages(s, first)
     elif what == DO_CONTIG:
         return take_contig(s, first, first + second, MOVABLE, KIND_CONTIG_FIRST, KIND_CONTIG)
+    elif what == DO_INTERRUPTED:
+        s.signal_pending = True
+        rc = take_contig(s, first, first + second, MOVABLE, KIND_CONTIG_FIRST, KIND_CONTIG)
+        s.signal_pending = False
+        return rc
     elif what == DO_FREE_CONTIG:
         free_contig_range(s, first, range_end(s, first, KIND_CONTIG))
     elif what == DO_ISOLATE:
@@ -305,10 +312,15 @@ def broken_by(s: SmallZone, op: cython.uint, result: cython.longlong) -> cython.
             s.weak += 1
             if s.weak == 1:
                 s.weak_op = op
-    if what == DO_CONTIG or what == DO_ISOLATE:
-        if result < 0 and s.promises & HOLDS_GRANT and refused_for_nothing(s, first, first + second):
+    if what == DO_CONTIG or what == DO_ISOLATE or what == DO_INTERRUPTED:
+        if (
+            result < 0
+            and what != DO_INTERRUPTED
+            and s.promises & HOLDS_GRANT
+            and refused_for_nothing(s, first, first + second)
+        ):
             return BREACH_GRANT
-        if what == DO_CONTIG and s.promises & HOLDS_TYPES and changed_beside(s, first, first + second):
+        if what != DO_ISOLATE and s.promises & HOLDS_TYPES and changed_beside(s, first, first + second):
             return BREACH_TYPES
     return BREACH_NONE
 

@@ -63,8 +63,8 @@ def _step(step: Step, bounds: Bounds, *, granted: bool) -> str:
         return f"a {handle} {first} {kind} {result if result >= 0 else '-'}"
     if step.what == c.DO_FREE:
         return f"f {handle}"
-    if step.what == c.DO_CONTIG:
-        return f"c {handle} {first} {second} :{_moves(step.moves)} = {min(result, 0)}"
+    if step.what in (c.DO_CONTIG, c.DO_INTERRUPTED):
+        return f"{'c' if step.what == c.DO_CONTIG else 'I'} {handle} {first} {second} :{_moves(step.moves)} = {min(result, 0)}"
     if step.what == c.DO_FREE_CONTIG:
         return f"g {handle}"
     if step.what == c.DO_ISOLATE:
