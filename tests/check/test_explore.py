@@ -15,6 +15,7 @@ from pageblock.consumers.cma import CmaArea
 from pageblock.errors import PageblockError
 from pageblock.lab import replay
 from pageblock.mm import release as find_release
+from pageblock.view.explore import promise_table
 
 RELEASES = ("5.15", "seed", "6.1", "6.12", "6.19")
 
@@ -309,3 +310,10 @@ def test_the_numbers_shared_with_the_compiled_rooms_are_equal() -> None:
     theirs = {line.split(" = ")[0].strip(): int(line.split(" = ")[1], 0) for line in told.splitlines() if " = " in line}
     mine = {name: value for name, value in vars(codes_module).items() if name.isupper()}
     assert theirs == mine
+
+
+def test_the_table_of_promises_in_the_documentation_is_this_one() -> None:
+    document = Path(__file__).parents[2] / "docs" / "check.md"
+    assert promise_table(("naive", "5.15", "seed", "6.1", "6.12", "6.19")) in document.read_text(), (
+        "write view.explore.promise_table() into docs/check.md"
+    )
