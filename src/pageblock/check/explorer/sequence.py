@@ -13,13 +13,16 @@ import numpy.typing as npt
 from ...consumers.cma import CmaArea
 from ...errors import PageblockError
 from ...mm import Migratetype, PageClass, Zone
-from ...mm.errors import ContigRefused, InvariantError, KernelBugError, OutOfMemoryError
+from ...mm.errors import ContigRefused, InvariantError, KernelBugError, OutOfMemoryError, UsageError
 from . import codes as c
 from .bounds import Bounds
 
 __all__ = ["Sequence", "Stage", "Step", "retrace"]
 
 BUG = -131
+
+#: Operations that give back what another took.
+_GIVES_BACK = (c.DO_FREE, c.DO_FREE_CONTIG, c.DO_CMA_RELEASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,13 @@ class Stage:
         self.handles += 1
         return self.handles - 1
 
+    def place_of(self, handle: int) -> int:
+        """First pfn of what a handle holds. Raises UsageError: nothing."""
+        for pfn in range(self.zone.start_pfn, self.zone.end_pfn):
+            if self.zone.page(pfn).owner == handle:
+                return pfn
+        raise UsageError("what is given back was refused there")
+
     def listed(self) -> int:
         """Free pages outside isolated pageblocks, counted page by page."""
         zone = self.zone
@@ -226,7 +236,9 @@ def elsewhere(bounds: Bounds, steps: list[Step]) -> dict[str, str]:
         try:
             stage = Stage(bounds, release)
             for step in steps:
-                stage.do(step.what, step.first, step.second)
+                # what is given back is what the step's request got there
+                first = stage.place_of(step.handle) if step.what in _GIVES_BACK else step.first
+                stage.do(step.what, first, step.second)
         except PageblockError as error:
             found[release] = f"not possible: {error}"
             continue
