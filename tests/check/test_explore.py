@@ -278,6 +278,8 @@ BROKEN = {
     "naive": (Bounds("naive"), "NR_FREE_PAGES"),
     "naive-cma": (Bounds("naive", operations=("alloc", "contig", "cma")), "NR_FREE_CMA_PAGES"),
     "plain-blocks": (Bounds("6.1", plain=True), "isolated list"),
+    "boot": (Bounds("naive", operations=("alloc", "cma"), promises=promised(find_release("seed"))), "mixed"),
+    "area": (Bounds("naive", operations=("alloc", "cma"), promises=codes_module.HOLDS_AREA), "area"),
     "neighbours": (Bounds("6.1", 8, isolations=2), "isolated list"),
     "kept": (Bounds("6.1", 8, promises=promised(find_release("seed"))), "kept isolated"),
     "posted": (Bounds("seed-as-posted"), ""),

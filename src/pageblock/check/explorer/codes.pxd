@@ -30,6 +30,7 @@ cdef enum:
     HOLDS_BUG = 0x200
     HOLDS_LOST = 0x400
     HOLDS_COUNTED = 0x800
+    HOLDS_AREA = 0x1000
     # breaches: which promise was broken; from BREACH_ZONE on, an invariant of mm/invariants.py
     BREACH_NONE = 0
     BREACH_LEFT = 1
@@ -41,6 +42,7 @@ cdef enum:
     BREACH_MIXED = 7
     BREACH_BUG = 8
     BREACH_LOST = 9
+    BREACH_AREA = 10
     BREACH_ZONE = 16
     # pages and pageblocks of a zone that is explored, at most
     MOST_PAGES = 64

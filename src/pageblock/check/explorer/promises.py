@@ -80,6 +80,13 @@ PROMISES: tuple[Promise, ...] = (
         "an unmovable page lies in a CMA pageblock",
     ),
     Promise(
+        c.HOLDS_AREA,
+        "area",
+        "the pageblocks of a CMA area stay CMA",
+        c.BREACH_AREA,
+        "a pageblock of the CMA area is no longer CMA",
+    ),
+    Promise(
         c.HOLDS_GRANT,
         "granted",
         "a range in windows that are free, neither isolated nor CMA, is granted",
@@ -107,7 +114,7 @@ def promised(release: Release) -> int:
     found = c.HOLDS_LOST | c.HOLDS_BUG
     if rules[k.RULE_SPAN] == k.SPAN_PAGEBLOCK and rules[k.RULE_SCHEME] == k.SCHEME_WHOLE:
         return found | c.HOLDS_COUNTED
-    found |= c.HOLDS_ZONE | c.HOLDS_LEFT | c.HOLDS_ALWAYS | c.HOLDS_TAKEN | c.HOLDS_CMA | c.HOLDS_GRANT
+    found |= c.HOLDS_ZONE | c.HOLDS_LEFT | c.HOLDS_ALWAYS | c.HOLDS_TAKEN | c.HOLDS_CMA | c.HOLDS_AREA | c.HOLDS_GRANT
     if rules[k.RULE_FAILED_ISOLATION] == k.FAILED_RETURNS:
         found |= c.HOLDS_KEPT
     if rules[k.RULE_SCHEME] == k.SCHEME_SAVE_TYPES:

@@ -36,6 +36,7 @@ if not cython.compiled:
     from pageblock.mm.zone import get_pageblock_migratetype
 
     from .codes import (
+        BREACH_AREA,
         BREACH_BUG,
         BREACH_CMA,
         BREACH_GRANT,
@@ -57,6 +58,7 @@ if not cython.compiled:
         DO_ISOLATE,
         DO_UNDO,
         HOLDS_ALWAYS,
+        HOLDS_AREA,
         HOLDS_BUG,
         HOLDS_CMA,
         HOLDS_COUNTED,
@@ -306,7 +308,8 @@ def broken_by(s: SmallZone, op: cython.uint, result: cython.longlong) -> cython.
         if what != DO_ISOLATE or result < 0 or now & ~s.isolated & ~may:
             return BREACH_LEFT
     if s.isolated & ~now and (what != DO_UNDO or s.isolated & ~now & ~may):
-        if s.promises & HOLDS_KEPT or (s.promises & HOLDS_ALWAYS and result >= 0):
+        # cma_alloc may have been refused at one place and served at the next
+        if s.promises & HOLDS_KEPT or (s.promises & HOLDS_ALWAYS and result >= 0 and what != DO_CMA_ALLOC):
             return BREACH_KEPT
         if s.promises & HOLDS_ALWAYS:
             s.weak += 1
@@ -370,6 +373,22 @@ def pages_lost(s: SmallZone) -> cython.bint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def area_lost(s: SmallZone) -> cython.bint:
+    """Whether a pageblock of the CMA area is neither CMA nor isolated."""
+    pfn: cython.uint = s.cma_start
+    mt: cython.uint
+    while pfn < s.cma_end:
+        mt = get_pageblock_migratetype(s, pfn)
+        if mt != CMA and mt != ISOLATE:
+            s.broken_pfn = pfn
+            return True
+        pfn += s.pageblock_nr_pages
+    return False
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def broken_in(s: SmallZone) -> cython.uint:
     """The promise that the present state breaks: BREACH_*, from BREACH_ZONE on an invariant of mm/invariants.py."""
     i: cython.uint
@@ -392,4 +411,6 @@ def broken_in(s: SmallZone) -> cython.uint:
             return BREACH_ZONE + invariant
     if s.promises & HOLDS_MIXED and spans_strangers(s):
         return BREACH_MIXED
+    if s.promises & HOLDS_AREA and area_lost(s):
+        return BREACH_AREA
     return BREACH_NONE

@@ -26,7 +26,7 @@ def trace_text(bounds: Bounds, sequence: Sequence) -> str:
         stage.do(step.what, step.first, step.second)
         last = i + 1 == len(sequence.steps)
         lines.append(_step(step, bounds, granted=last and sequence.breach in (c.BREACH_GRANT, c.BREACH_BUG)))
-    lines += _promise(bounds, sequence, types)
+    lines += _promise(bounds, sequence, types, stage.zone.pageblock_types.tolist())
     lines.append(f"E ops={len(sequence.steps)}")
     return "\n".join(lines) + "\n"
 
@@ -81,20 +81,26 @@ def _moves(moves: tuple[tuple[int, int], ...]) -> str:
     return "".join(f" {source}>{target}" for source, target in moves)
 
 
-def _promise(bounds: Bounds, sequence: Sequence, before: list[int]) -> Iterator[str]:
-    """What should hold behind the last operation."""
+def _promise(bounds: Bounds, sequence: Sequence, before: list[int], after: list[int]) -> Iterator[str]:
+    """What should hold behind the last operation; the pageblock types before and behind it."""
     breach = sequence.breach
     size = 1 << bounds.pageblock_order
-    if not sequence.steps or breach >= c.BREACH_ZONE:
+    if breach == c.BREACH_MIXED:
+        yield "A unmixed"
+        return
+    if breach == c.BREACH_AREA and bounds.area is not None:
+        start, end = bounds.area
+        area = range(start // size, end // size)
+        kept = (i in area and mt != Migratetype.ISOLATE for i, mt in enumerate(after))
+        yield "A types " + " ".join(str(int(Migratetype.CMA)) if stays else "-" for stays in kept)
+        return
+    if breach == c.BREACH_LOST:
+        yield "A held"
+    if not sequence.steps or breach == c.BREACH_LOST or breach >= c.BREACH_ZONE:
         yield "A invariants"
         return
     last = sequence.steps[-1]
-    if breach == c.BREACH_LOST:
-        yield "A held"
-        yield "A invariants"
-    elif breach == c.BREACH_MIXED:
-        yield "A unmixed"
-    elif breach in (c.BREACH_TAKEN, c.BREACH_CMA):
+    if breach in (c.BREACH_TAKEN, c.BREACH_CMA):
         wrong = Migratetype.ISOLATE if breach == c.BREACH_TAKEN else Migratetype.CMA
         yield f"A outside {int(wrong)} {last.result} {1 << last.first}"
     elif breach == c.BREACH_TYPES:
