@@ -9,6 +9,7 @@ import pytest
 from pageblock import Migratetype, PageClass, Zone
 from pageblock.check.explorer import Bounds, Exploration, explore
 from pageblock.check.explorer import codes as codes_module
+from pageblock.check.explorer.explore import Search
 from pageblock.check.explorer.promises import promised
 from pageblock.check.explorer.trace_out import trace_text
 from pageblock.consumers.cma import CmaArea
@@ -279,7 +280,6 @@ BROKEN = {
     "naive-cma": (Bounds("naive", operations=("alloc", "contig", "cma")), "NR_FREE_CMA_PAGES"),
     "plain-blocks": (Bounds("6.1", plain=True), "isolated list"),
     "boot": (Bounds("naive", operations=("alloc", "cma"), promises=promised(find_release("seed"))), "mixed"),
-    "area": (Bounds("naive", operations=("alloc", "cma"), promises=codes_module.HOLDS_AREA), "area"),
     "neighbours": (Bounds("6.1", 8, isolations=2), "isolated list"),
     "kept": (Bounds("6.1", 8, promises=promised(find_release("seed"))), "kept isolated"),
     "posted": (Bounds("seed-as-posted"), ""),
@@ -304,6 +304,19 @@ def test_the_trace_of_a_violation_parts_in_a_replay(name: str, tmp_path: Path) -
     result = replay(path)
     assert result.divergence is not None
     assert result.operations == len(done.sequence.steps)
+
+
+def test_a_pageblock_of_the_area_that_is_cma_no_longer_is_a_breach() -> None:
+    bounds = Bounds("6.1", operations=("alloc", "cma"), promises=codes_module.HOLDS_AREA)
+    explorer = Search(bounds, 1, 1 << 30).new_explorer()
+    state = bounds.boot().saved_state()
+    record = bytearray(explorer.load(state["arrays"], state["counters"])[0])
+    explorer.enter(bytes(record))
+    assert explorer.judge() == 0
+    # the types follow the bytes and the lists of the pages
+    record[2 * bounds.nr_pages + bounds.nr_pages // 2 - 1] = Migratetype.MOVABLE
+    explorer.enter(bytes(record))
+    assert explorer.judge() == codes_module.BREACH_AREA
 
 
 def test_the_numbers_shared_with_the_compiled_rooms_are_equal() -> None:

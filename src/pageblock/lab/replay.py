@@ -463,6 +463,8 @@ class _Player:
                 zone.undo_isolate_page_range(start, start + i.nr_pages)
         except ContigRefused as refused:
             errno, why = -refused.errno, f" by {refused}"
+        except KernelBugError as stopped:
+            errno, why = BUG, f": {stopped}"
         if errno != i.errno:
             raise _Parted(i.line, asked(i), f"errno {i.errno}", f"errno {errno}{why}")
 
