@@ -70,6 +70,19 @@ def recording_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[
 
 
 @contextmanager
+def state_progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
+    """Progress of an exploration: a function ``progress(states, transitions, depth)``, silent where stderr is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda states, transitions, depth: None
+        return
+    with console.status(what) as line:
+        yield lambda states, transitions, depth: line.update(
+            f"{what}: {states:,} states, {transitions:,} transitions, depth {depth}"
+        )
+
+
+@contextmanager
 def reading_progress() -> Iterator[Callable[[int], Callable[[int, int], None] | None]]:
     """For each reading of a machine, by number, its progress in pages."""
     bars = ExitStack()
