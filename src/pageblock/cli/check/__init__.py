@@ -9,6 +9,7 @@ __all__ = ["command"]
 #: What looks for mistakes -> how; its module here has the same name and a click command ``command``.
 CHECKS = {
     "explore": "every state of a small zone that operations can reach, held to what the release promises",
+    "fuzz": "random operations on the model and on a plain reference allocator, compared step by step",
 }
 
 
