@@ -15,14 +15,14 @@ __all__ = [
     "ATOMIC",
     "CONTIG",
     "CONTIG_PAGES",
-    "Difference",
     "FREE",
     "FREE_CONTIG",
     "ISOLATE",
-    "Lockstep",
-    "Operation",
     "UNDO",
     "UNRESERVE",
+    "Difference",
+    "Lockstep",
+    "Operation",
     "run",
 ]
 
