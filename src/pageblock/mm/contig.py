@@ -25,12 +25,10 @@ if not cython.compiled:
         INTERRUPTED_RESTORES,
         ISOLATE,
         MOVABLE,
-        MOVE_SPLITS,
         NONE,
         ORDER_MASK,
         OUTER_MOVED,
         OUTER_RETYPED,
-        RULE_BLOCK_MOVE,
         RULE_CHECK_SCOPE,
         RULE_CONTIG_HUGETLB,
         RULE_END_WALK,
@@ -62,7 +60,7 @@ if not cython.compiled:
         set_pageblock_migratetype,
     )
     from .freelist import add_to_free_list, del_page_from_free_list
-    from .page_alloc import find_large_buddy, migratetype_is_mergeable
+    from .page_alloc import find_large_buddy
     from .overlap import take_over_listed
     from .posted import buddy_below, split_again, split_at_start, split_free_page_into_pageblocks, walk_behind_end
     from .pcplist import drain_all_pages
@@ -73,6 +71,7 @@ if not cython.compiled:
         isolate_past_zone,
         isolation_end,
         isolation_start,
+        retype_beyond,
         start_isolate_page_range,
         test_pages_isolated,
         undo_isolate_page_range,
@@ -91,7 +90,6 @@ def isolate_freepages_range(z: ZoneState, start: cython.uint, end: cython.uint) 
     """
     pfn: cython.uint = start
     order: cython.uint
-    block: cython.uint
     page: cython.uint
     while pfn < end:
         order = z.state[pfn] & ORDER_MASK
@@ -102,11 +100,8 @@ def isolate_freepages_range(z: ZoneState, start: cython.uint, end: cython.uint) 
             if z.state[page] & ALLOC:
                 refuse(z, STEP_TAKE, WHY_BUG_REFCOUNT, page)
                 return NONE
-    if z.rules[RULE_BLOCK_MOVE] != MOVE_SPLITS:
-        # __isolate_free_page: pageblocks behind the isolated ones that the last free page reaches into
-        for block in range((end + z.pageblock_nr_pages - 1) >> z.pageblock_order, pfn >> z.pageblock_order):
-            if migratetype_is_mergeable(z.pageblock_mt[block]):
-                z.pageblock_mt[block] = MOVABLE
+    if pfn > end:
+        retype_beyond(z, end, pfn)
     return pfn
 
 

@@ -30,6 +30,7 @@ if not cython.compiled:
         ISOLATE,
         ISOLATION_BESIDE,
         MEMORY_OFFLINE,
+        MOVABLE,
         MOVE_SPLITS,
         NONE,
         NO_EIGHT,
@@ -76,6 +77,7 @@ if not cython.compiled:
     )
     from .freelist import del_page_from_free_list
     from .page_alloc import (
+        migratetype_is_mergeable,
         _free_one_page,
         covered_by_free_block,
         mod_zone_freepage_state,
@@ -216,6 +218,21 @@ def set_migratetype_isolate(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def retype_beyond(z: ZoneState, isolated: cython.uint, end: cython.uint) -> cython.void:
+    """What taking a free page off an isolated pageblock's list does to other pageblocks that it covers (until 6.9).
+
+    Those in [isolated, end) of an ordinary type become MOVABLE: mm/page_alloc.c __isolate_free_page. Since 6.10 no free
+    page covers an isolated pageblock and another.
+    """
+    block: cython.uint
+    for block in range((isolated + z.pageblock_nr_pages - 1) >> z.pageblock_order, end >> z.pageblock_order):
+        if migratetype_is_mergeable(z.pageblock_mt[block]):
+            z.pageblock_mt[block] = MOVABLE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cython.void:
     """Give an isolated pageblock its type; its free pages go to the tail of that type's lists and are counted.
 
@@ -243,6 +260,7 @@ def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -
             merge = buddy < z.nr_frames and get_pageblock_migratetype(z, buddy) != ISOLATE
     if merge:
         del_page_from_free_list(z, pfn, order)
+        retype_beyond(z, pfn + 1, pfn + (1 << order))
         set_pageblock_migratetype(z, pfn, mt)
         _free_one_page(z, pfn, order, mt, True)
     elif z.rules[RULE_BLOCK_MOVE] == MOVE_SPLITS:
