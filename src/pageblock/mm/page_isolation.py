@@ -248,14 +248,10 @@ def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -
         return
     if z.rules[RULE_ISOLATION] == ISOLATION_BESIDE:
         mt = z.type_beneath[pfn >> z.pageblock_order]
-    if s & BUDDY and order >= z.pageblock_order:
+    if s & BUDDY and order >= z.pageblock_order and order < z.max_order:
         buddy = pfn ^ (1 << order)
         if z.rules[RULE_UNSET_BUDDY] == UNSET_FREE_BUDDY:
-            merge = (
-                order < z.max_order
-                and page_is_buddy(z, buddy, order)
-                and get_pageblock_migratetype(z, buddy) != ISOLATE
-            )
+            merge = page_is_buddy(z, buddy, order) and get_pageblock_migratetype(z, buddy) != ISOLATE
         else:
             merge = buddy < z.nr_frames and get_pageblock_migratetype(z, buddy) != ISOLATE
     if merge:
