@@ -137,6 +137,6 @@ def run_core(release: str, seed: int, case: int) -> tuple[int, CoreFinding | Non
         try:
             zone.check()
         except InvariantError as broken:
-            if is_promised(broken.invariant, release):
+            if is_promised(broken.invariant, world):
                 return (number + 1) * BATCH, CoreFinding(case, world, number, broken.invariant, broken.message)
     return BATCHES * BATCH, None

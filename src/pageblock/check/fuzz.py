@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..mm import release as find_release
 from .core import BATCH, BATCHES, CoreFinding, run_core
 from .lockstep import Difference, Lockstep, Operation, run
-from .reference import RELEASES
+from .reference import RELEASES, rules_of
 from .shrink import shrink
 from .workload import HANDLES, Workload
 from .world import World, random_world
@@ -172,7 +172,7 @@ def known_releases(names: Sequence[str]) -> tuple[str, ...]:
     """
     found = [find_release(name).name for name in names] or list(RELEASES)
     for name in found:
-        if name not in RELEASES:
+        if rules_of(name) is None:
             raise InputError(f"the reference has no release {name}: choose one of {', '.join(RELEASES)}")
     return tuple(dict.fromkeys(found))
 

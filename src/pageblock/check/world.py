@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from ..errors import InputError
 from ..mm import Migratetype, PageClass, Zone
-from .reference import RELEASES, Reference
+from .reference import RELEASES, Reference, Rules, rules_of
 from .reference.request import Marks
 
 __all__ = ["World", "random_world"]
@@ -37,6 +38,14 @@ class World:
     def end_pfn(self) -> int:
         """First pfn behind the zone."""
         return self.start_pfn + self.nr_pages
+
+    @property
+    def rules(self) -> Rules:
+        """The reference's rules."""
+        rules = rules_of(self.release)
+        if rules is None:
+            raise InputError(f"the reference has no release {self.release}: choose one of {', '.join(RELEASES)}")
+        return rules
 
     def free_ranges(self) -> Iterator[tuple[int, int]]:
         """What is neither reserved nor CMA, ascending."""
@@ -91,7 +100,7 @@ class World:
 
     def reference(self) -> Reference:
         """The reference's zone after boot."""
-        zone = Reference(RELEASES[self.release], self.start_pfn, self.nr_pages, self.max_order, self.pageblock_order)
+        zone = Reference(self.rules, self.start_pfn, self.nr_pages, self.max_order, self.pageblock_order)
         for pfn, order in self.free_blocks():
             zone.free_one_page(pfn, order, MOVABLE, tail=True)
         for start, end in self.reserved:
@@ -110,7 +119,7 @@ class World:
 
 def random_world(release: str, random: Random, model: str | None = None) -> World:
     """A world of a few hundred pages whose ends, holes and CMA areas lie where boundaries meet."""
-    rules = RELEASES[release]
+    rules = World(release, 1).rules
     pageblock_order = random.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 9 if random.random() < 0.1 else 3))
     max_order = pageblock_order + random.choice((0, 1, 1, 1, 2, 3))
     if not rules.single and random.random() < 0.05:
