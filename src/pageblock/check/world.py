@@ -20,6 +20,7 @@ class World:
     """Release and geometry; ``cma``: pageblock-aligned ranges of pfns that are CMA at boot; ``reserved``: pages in use for ever.
 
     Ranges are half open, absolute, ascending and do not overlap. ``minimum``, ``low``: watermarks, pages.
+    ``zone_movable``: the zone is ZONE_MOVABLE, where only reserved pages stand in the way of isolation.
     ``model``: the model's release where it is to differ from the reference's, to see that a difference is found.
     """
 
@@ -33,6 +34,7 @@ class World:
     minimum: int = 0
     low: int = 0
     model: str | None = None
+    zone_movable: bool = False
 
     @property
     def end_pfn(self) -> int:
@@ -77,6 +79,7 @@ class World:
             self.max_order,
             self.pageblock_order,
             populate=plain,
+            zone_movable=self.zone_movable,
         )
         if not plain:
             blocks = ((self.end_pfn - 1) >> self.pageblock_order) + 1 - (self.start_pfn >> self.pageblock_order)
@@ -113,6 +116,7 @@ class World:
                 piece = min(self.max_order, self.pageblock_order)
                 for at in range(pfn, pfn + size, 1 << piece):
                     zone.free_one_page(at, piece, CMA)
+        zone.zone_movable = self.zone_movable
         zone.marks = Marks(self.minimum, self.low)
         return zone
 
@@ -153,4 +157,16 @@ def random_world(release: str, random: Random, model: str | None = None) -> Worl
     if random.random() < 0.4:
         minimum = nr_pages // random.choice((8, 16, 32))
         low = minimum + max(1, minimum // random.choice((1, 2, 4)))
-    return World(release, nr_pages, start, max_order, pageblock_order, tuple(cma), tuple(reserved), minimum, low, model)
+    return World(
+        release,
+        nr_pages,
+        start,
+        max_order,
+        pageblock_order,
+        tuple(cma),
+        tuple(reserved),
+        minimum,
+        low,
+        model,
+        random.random() < 0.1,
+    )

@@ -80,6 +80,8 @@ def show_world(world: World, console: Console) -> None:
     places = [f"zone [{world.start_pfn}, {world.end_pfn})", f"max order {world.max_order}"]
     places.append(f"pageblock order {world.pageblock_order}")
     places += [f"CMA [{a}, {b})" for a, b in world.cma] + [f"reserved [{a}, {b})" for a, b in world.reserved]
+    if world.zone_movable:
+        places.append("ZONE_MOVABLE")
     if world.low:
         places.append(f"watermarks {world.minimum}, {world.low}")
     console.print(", ".join(places), markup=False, highlight=False)
@@ -127,6 +129,7 @@ def world_json(world: World) -> dict[str, Any]:
         "cma": world.cma,
         "reserved": world.reserved,
         "watermarks": [world.minimum, world.low],
+        "zone_movable": world.zone_movable,
     }
 
 
