@@ -236,3 +236,12 @@ def test_a_split_page_without_a_target_ends_its_batch_only() -> None:
         with pytest.raises(ContigRefused, match="-12"):
             zone.alloc_contig_range(8, 12)
         assert [zone.page(pfn).order for pfn in (8, 10)] == [0, 0]
+
+
+@pytest.mark.parametrize(("release", "dropped"), [("5.15", [1, 2, 5]), ("6.1", [1, 2, 5]), ("6.12", [5, 2, 1])])
+def test_clean_pages_are_dropped_in_one_order(release: str, dropped: list[int]) -> None:
+    """reclaim_clean_pages_from_list: shrink_page_list turns the list round, free_unref_folios does not."""
+    zone = Zone(128, release, 0, 5, 4)
+    for pfn in range(6):
+        assert zone.alloc(0, page_class=PageClass.FILE, clean=pfn in (1, 2, 5)) == pfn
+    assert list(zone.alloc_contig_range(0, 16).reclaimed) == dropped

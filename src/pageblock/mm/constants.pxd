@@ -107,7 +107,8 @@ cdef enum:
     RULE_MOVABLE_TAIL = 37
     RULE_PCP_MISS = 38
     RULE_FAST_UNDERFLOW = 39
-    NR_RULES = 40
+    RULE_CLEAN_PAGES = 40
+    NR_RULES = 41
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -230,6 +231,9 @@ cdef enum:
     # values of RULE_FAST_UNDERFLOW
     UNDERFLOW_PASSES = 0
     UNDERFLOW_CLAMPED = 1
+    # values of RULE_CLEAN_PAGES
+    CLEAN_LOWEST_FIRST = 0
+    CLEAN_HIGHEST_FIRST = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32

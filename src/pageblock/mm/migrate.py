@@ -10,6 +10,7 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         CLASS_MASK,
+        CLEAN_LOWEST_FIRST,
         COMPACT_CLUSTER_MAX,
         C_ANON,
         C_FILE,
@@ -36,6 +37,7 @@ if not cython.compiled:
         PG_COMPOUND,
         PG_PINNED,
         REQUEST_TARGET,
+        RULE_CLEAN_PAGES,
         RULE_OFFLINE_LIST,
         STEP_MIGRATE,
         STEP_SIGNAL,
@@ -343,14 +345,15 @@ def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
     pages: cython.uint = 0
     # reclaim_clean_pages_from_list: clean file pages are dropped before anything moves
     for k in range(count if z.batch_clean else 0):
-        pfn = z.batch[count - 1 - k]
+        i = k if z.rules[RULE_CLEAN_PAGES] == CLEAN_LOWEST_FIRST else count - 1 - k
+        pfn = z.batch[i]
         if z.flags[pfn] & PG_CLEAN and not z.flags[pfn] & (PG_PINNED | PG_COMPOUND):
             if z.nxt[pfn] < z.nr_handles:
                 z.handles[z.nxt[pfn]] = NONE
             if z.recording:
                 emit(z, EV_RECLAIM, pfn)
             free_pages(z, pfn)
-            z.batch[count - 1 - k] = NONE
+            z.batch[i] = NONE
     if nothing_intervenes(z, count):
         moved = count - migrate_base_pages(z, count)
         pages = moved & (z.pageblock_nr_pages - 1)

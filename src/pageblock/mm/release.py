@@ -416,6 +416,17 @@ RULES: tuple[Rule, ...] = (
         },
         "mm/page_alloc.c zone_watermark_fast (5.15); fix possible underflow, 9282012fc0aa (6.0)",
     ),
+    Rule(
+        k.RULE_CLEAN_PAGES,
+        "clean pages",
+        "In which order are clean file pages dropped that lie in a range?",
+        {
+            k.CLEAN_LOWEST_FIRST: "of those that were found together, the lowest first",
+            k.CLEAN_HIGHEST_FIRST: "the highest first",
+        },
+        "mm/vmscan.c reclaim_clean_pages_from_list, shrink_page_list, mm/page_alloc.c free_unref_page_list (5.15, 6.1.192), "
+        "free_unref_folios (6.12.117)",
+    ),
 )
 
 
@@ -559,6 +570,7 @@ _LEGACY = {
     k.RULE_MOVABLE_TAIL: k.TAIL_OF_PAIR,
     k.RULE_PCP_MISS: k.MISS_FAILS,
     k.RULE_FAST_UNDERFLOW: k.UNDERFLOW_PASSES,
+    k.RULE_CLEAN_PAGES: k.CLEAN_LOWEST_FIRST,
 }
 
 _PAGEBLOCK_ALIGNED = {
@@ -618,6 +630,7 @@ _HYGIENE = {
     k.RULE_COMPACT_BATCH: k.BATCH_TARGETS_FIRST,
     k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_FOUND,
     k.RULE_OFFLINE_LIST: k.LIST_BATCHES,
+    k.RULE_CLEAN_PAGES: k.CLEAN_HIGHEST_FIRST,
 }
 
 _ISOLATE_BIT = {
