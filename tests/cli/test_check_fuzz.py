@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from pageblock.check.fuzz import Campaign, Chunk
 from pageblock.cli import main
 
 
@@ -66,3 +68,17 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytes
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(rf"pageblock: .*{message}.*\n", err)
+
+
+def test_an_interrupt_says_what_was_done_and_exits_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(plan: Campaign, numbers: Sequence[int], jobs: int) -> Iterator[Chunk]:
+        yield Chunk(0, "6.1", 0, 64_000, None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pageblock.cli.check.fuzz.campaign", interrupted)
+    assert main(["check", "fuzz", "--release", "6.1", "--ops", "1000000"]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith("interrupted: 64,000 operations on 6.1")
+    assert err == ""

@@ -6,6 +6,7 @@ one line of the log tells of.
 """
 
 import json
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -133,7 +134,8 @@ def campaign(plan: Campaign, numbers: Sequence[int], jobs: int) -> Iterator[Chun
         for number in numbers:
             yield run_chunk(plan, number)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    # an interrupt is for the process that asked
+    with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         waiting = [pool.submit(run_chunk, plan, number) for number in numbers[: 2 * jobs]]
         following = iter(numbers[2 * jobs :])
         try:
