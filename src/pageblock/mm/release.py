@@ -507,11 +507,17 @@ FAULTS: dict[str, Switch] = {
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A named set of rules: ``rules[rule.index]`` is the choice."""
+    """A named set of rules: ``rules[rule.index]`` is the choice. ``turned``: the release whose switches were turned."""
 
     name: str
     summary: str
     rules: tuple[int, ...]
+    turned: str = ""
+
+    @property
+    def base(self) -> str:
+        """The release without switches."""
+        return self.turned or self.name
 
 
 def _column(choices: dict[int, int]) -> tuple[int, ...]:
@@ -694,7 +700,7 @@ def release(name: str) -> Release:
             continue
         for rule, on, off in switch.rules:
             rules[rule] = on if sign == "+" else off
-    return base if not match[2] else Release(name, base.summary, tuple(rules))
+    return base if not match[2] else Release(name, base.summary, tuple(rules), base.name)
 
 
 def _switch(name: str, base: str, kind: str, letter: str) -> Switch:
