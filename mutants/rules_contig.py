@@ -289,15 +289,15 @@ CONTIG = (
     Mutation(
         "contig-failed-returns",
         "contig.alloc_contig_isolating",
-        "if rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES:",
-        "if False:",
+        "(rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES)",
+        "False",
         "5.15: a failed isolation returns at once",
     ),
     Mutation(
         "contig-failed-undoes",
         "contig.alloc_contig_isolating",
-        "if rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES:",
-        "if rc:",
+        "(rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES)",
+        "rc",
         "6.1: a failed isolation runs the undo, over others' pageblocks, too",
     ),
     Mutation(

@@ -329,8 +329,8 @@ ISOLATION = (
     Mutation(
         "single-cuts",
         "page_isolation.isolate_single_pageblock",
-        "if size > boundary - pfn:\n                split_free_page",
-        "if size > boundary - pfn + 1:\n                split_free_page",
+        "if size > boundary - pfn and split",
+        "if size > boundary - pfn + 1 and split",
         "a free page that crosses the boundary is cut",
         equivalent="a free block that crosses an aligned boundary does so by two pages at least",
     ),
@@ -338,7 +338,7 @@ ISOLATION = (
         "single-cuts-off",
         "page_isolation.isolate_single_pageblock",
         "split_free_page(z, pfn, s & ORDER_MASK, boundary - pfn)",
-        "pass",
+        "False",
         "6.1: a free page that crosses the boundary is cut in two",
     ),
     Mutation(
@@ -365,12 +365,12 @@ ISOLATION = (
     Mutation(
         "boundary-last-first",
         "page_isolation.isolate_boundaries_first",
-        "    if isolate_single_pageblock(z, first, False, False, mt, isolation_flags):\n        return -EBUSY\n"
-        "    if isolate_single_pageblock(z, stop, True, first == last, mt, isolation_flags):\n"
-        "        unset_migratetype_isolate(z, first, mt)\n        return -EBUSY\n",
-        "    if isolate_single_pageblock(z, stop, True, False, mt, isolation_flags):\n        return -EBUSY\n"
-        "    if isolate_single_pageblock(z, first, False, first == last, mt, isolation_flags):\n"
-        "        unset_migratetype_isolate(z, last, mt)\n        return -EBUSY\n",
+        "    rc = isolate_single_pageblock(z, first, False, False, mt, isolation_flags)\n    if rc:\n        return rc\n"
+        "    rc = isolate_single_pageblock(z, stop, True, isolated, mt, isolation_flags)\n    if rc:\n"
+        "        if rc != -ENOTRECOVERABLE:\n            unset_migratetype_isolate(z, first, mt)\n",
+        "    rc = isolate_single_pageblock(z, stop, True, False, mt, isolation_flags)\n    if rc:\n        return rc\n"
+        "    rc = isolate_single_pageblock(z, first, False, isolated, mt, isolation_flags)\n    if rc:\n"
+        "        if rc != -ENOTRECOVERABLE:\n            unset_migratetype_isolate(z, last, mt)\n",
         "6.1: the first pageblock is isolated before the last",
     ),
     Mutation(

@@ -404,7 +404,7 @@ def alloc_contig_isolating(
     Rule "failed isolation": 6.1 runs the undo even then, over pageblocks that it did not isolate; 5.15 returns.
     """
     rc: cython.int = start_isolate_page_range(z, start, end, mt, 0)
-    if rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES:
+    if rc == -ENOTRECOVERABLE or (rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES):
         return rc
     if rc == 0:
         # pages of isolated pageblocks leave the per-cpu lists for the ISOLATE lists

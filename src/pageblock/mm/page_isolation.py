@@ -8,6 +8,7 @@ import cython
 if not cython.compiled:
     from .constants import (
         ALLOC,
+        BOUNDARY_OWN,
         BUDDY,
         CLASS_MASK,
         CMA,
@@ -23,6 +24,7 @@ if not cython.compiled:
         C_RESERVED,
         C_THP,
         EBUSY,
+        ENOTRECOVERABLE,
         EV_ISOLATE,
         EV_TEST_ISOLATED,
         EV_UNISOLATE,
@@ -35,22 +37,28 @@ if not cython.compiled:
         NONE,
         NO_EIGHT,
         ONPCP,
+        ONE_PAGEBLOCK_ONCE,
         ORDER_MASK,
         PG_COMPOUND,
         RULE_BLOCK_MOVE,
+        RULE_BOUNDARY_TYPE,
         RULE_CHECK_SCOPE,
+        RULE_COMPOUND_SIZE,
         RULE_ISOLATION,
         RULE_MOVABLE_COMPOUND,
+        RULE_ONE_PAGEBLOCK,
         RULE_SCHEME,
         RULE_SPAN,
         RULE_UNSET_BUDDY,
         SCHEME_HYGIENIC,
         SCHEME_SINGLE_PAGEBLOCK,
         SCOPE_REQUEST,
+        SIZE_OF_PAGE,
         SPAN_MAX_ORDER,
         STEP_ISOLATE,
         STEP_TEST,
         UNSET_FREE_BUDDY,
+        WHY_BUG_ENDLESS,
         WHY_BUSY,
         WHY_CMA_TYPE,
         WHY_COMPOUND,
@@ -337,17 +345,19 @@ def isolate_single_pageblock(
     mt: cython.uint,
     isolation_flags: cython.uint,
 ) -> cython.int:
-    """Isolate the pageblock at a boundary and cut what crosses it; 0 or -EBUSY (5.19 to 6.9, b2c9e2fbba32).
+    """Isolate the pageblock at a boundary and cut what crosses it; 0, -EBUSY or a BUG (5.19 to 6.9, b2c9e2fbba32).
 
     The pageblock is checked whole, so an unmovable page outside the request refuses it. Since 6.10 free pages are cut as
     the pageblock is isolated, and a compound page that crosses the boundary is passed over if it is hugetlb and
-    refuses otherwise.
+    refuses otherwise. Rules "boundary type" and "compound size": mistakes of its first versions.
     """
     block: cython.uint = boundary - z.pageblock_nr_pages if isolate_before else boundary
     pfn: cython.uint = max(block >> z.max_order << z.max_order, z.zone_start)
     s: cython.uint
     size: cython.uint
     head: cython.uint
+    if z.rules[RULE_BOUNDARY_TYPE] == BOUNDARY_OWN:
+        mt = get_pageblock_migratetype(z, block)
     if not skip_isolation:
         if set_migratetype_isolate(z, block, mt, isolation_flags, block, block + z.pageblock_nr_pages):
             return -EBUSY
@@ -361,13 +371,17 @@ def isolate_single_pageblock(
         size = 1
         if s & BUDDY:
             size = 1 << (s & ORDER_MASK)
-            if size > boundary - pfn:
-                split_free_page(z, pfn, s & ORDER_MASK, boundary - pfn)
+            if size > boundary - pfn and split_free_page(z, pfn, s & ORDER_MASK, boundary - pfn):
+                return -ENOTRECOVERABLE
         elif s & ALLOC and not z.flags[pfn] & PG_COMPOUND:
             size = 1 << (s & ORDER_MASK)
         elif s & ALLOC or s == 0:
             head = pfn if s else compound_head(z, pfn)
             if head != NONE:
+                if head != pfn and z.rules[RULE_COMPOUND_SIZE] == SIZE_OF_PAGE:
+                    # a tail counts as one page: the scan goes on behind the head, in the tails, again
+                    refuse(z, STEP_ISOLATE, WHY_BUG_ENDLESS, pfn)
+                    return -ENOTRECOVERABLE
                 size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
                 if size > boundary - pfn and z.rules[RULE_SCHEME] == SCHEME_HYGIENIC:
                     if z.flags[head] & CLASS_MASK != C_HUGETLB:
@@ -399,18 +413,26 @@ def isolate_single_pageblock(
 def isolate_boundaries_first(
     z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint
 ) -> cython.int:
-    """start_isolate_page_range of 6.1: the first pageblock, the last, then those between, ascending."""
+    """start_isolate_page_range of 6.1: the first pageblock, the last, then those between, ascending.
+
+    Rule "one pageblock": a first version isolated the only pageblock of a range twice, and failed.
+    """
     first: cython.uint = pageblock_start(z, start)
     stop: cython.uint = pageblock_end(z, end - 1)
     last: cython.uint = stop - z.pageblock_nr_pages
     pfn: cython.uint = first + z.pageblock_nr_pages
     page: cython.uint
+    isolated: cython.bint = first == last and z.rules[RULE_ONE_PAGEBLOCK] == ONE_PAGEBLOCK_ONCE
+    rc: cython.int
     z.refused_why = WHY_NONE
-    if isolate_single_pageblock(z, first, False, False, mt, isolation_flags):
-        return -EBUSY
-    if isolate_single_pageblock(z, stop, True, first == last, mt, isolation_flags):
-        unset_migratetype_isolate(z, first, mt)
-        return -EBUSY
+    rc = isolate_single_pageblock(z, first, False, False, mt, isolation_flags)
+    if rc:
+        return rc
+    rc = isolate_single_pageblock(z, stop, True, isolated, mt, isolation_flags)
+    if rc:
+        if rc != -ENOTRECOVERABLE:
+            unset_migratetype_isolate(z, first, mt)
+        return rc
     while pfn < last:
         page = first_valid_page(z, pfn, z.pageblock_nr_pages)
         if page != NONE and set_migratetype_isolate(z, page, mt, isolation_flags, start, end):
@@ -498,10 +520,12 @@ def isolate_past_zone(
     """
     first: cython.uint = isolation_start(z, start)
     stop: cython.uint = pageblock_start(z, z.zone_end)
+    rc: cython.int
     if first < stop:
         if z.rules[RULE_SCHEME] >= SCHEME_SINGLE_PAGEBLOCK:
-            if isolate_single_pageblock(z, first, False, False, mt, 0):
-                return -EBUSY
+            rc = isolate_single_pageblock(z, first, False, False, mt, 0)
+            if rc:
+                return rc
         elif isolate_ascending(z, first, stop, check_start, stop, mt, undo):
             return -EBUSY
         if undo:
