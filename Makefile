@@ -48,6 +48,7 @@ docs: $(STAMP)
 	$(BIN)/python -m pageblock.view.rules > docs/rules.md
 	$(BIN)/python -m pageblock.view.causes docs/explain.md
 	$(BIN)/python docs/transcripts.py docs/series.md docs/doctor.md
+	$(BIN)/python docs/bugs.py docs/bugs.md
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c src/pageblock/check/explorer/_explore.c

@@ -123,8 +123,8 @@ class _Search:
 
     def choices(self, node: _Node) -> Iterator[Operation]:
         """What may come next. A range of an area is asked for as CMA."""
-        nth = int((node.saved[1] != EMPTY).sum())
-        handle = next(h for h in range(nth + 1) if h not in node.live)
+        # not one of a gigantic page, which stays
+        handle = int((node.saved[1] == EMPTY).argmax())
         for operation in menu_of(self.menu, node.live, handle):
             yield operation
             inside = node.state.types_in(operation.start_pfn, operation.end_pfn)
