@@ -11,6 +11,7 @@ import io
 import lzma
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -19,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import zstandard
 
@@ -104,19 +106,38 @@ def write_answers(machine: SavedMachine, folder: Path, name: str, seconds: float
                 else:
                     (folder / base).write_bytes(content)
     progress(f"{name}: the zones")
-    write_text(folder / "state.txt.zst", machine.told(f"{name}-state", "dump", seconds))
+    state = unzipped(machine.told(f"{name}-state", "dump", seconds))
+    (folder / "state.txt.zst").write_bytes(zstandard.compress(state.encode(), 19))
     for nr_pages in SIZES:
         progress(f"{name}: ranges of {nr_pages} pages")
-        write_text(folder / f"truth_{nr_pages}.txt.zst", machine.told(f"{name}-{nr_pages}", str(nr_pages), seconds))
+        text = answers(machine, name, nr_pages, seconds)
+        (folder / f"truth_{nr_pages}.txt.zst").write_bytes(zstandard.compress(text.encode(), 19))
 
 
-def write_text(path: Path, told: bytes) -> None:
-    """What the machine told, gzip's, as zstd's. Raises GuestError where it is cut off."""
+def answers(machine: SavedMachine, name: str, nr_pages: int, seconds: float) -> str:
+    """The answers of one size. Each range with huge pages (line ``R``) is put to a machine of its own.
+
+    What is asked for earlier moves pages, which is told to the later: harmless as long as there is room, but a huge page
+    and the pool change places.
+    """
+    lines = unzipped(machine.told(f"{name}-{nr_pages}", str(nr_pages), seconds)).splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("R "):
+            start = line.split()[2]
+            alone = unzipped(machine.told(f"{name}-{nr_pages}-{start}", f"{nr_pages}@{start}", seconds))
+            found = [one for one in alone.splitlines() if one.startswith("G ")]
+            if len(found) != 1:
+                raise GuestError(f"the virtual machine gave {len(found)} answers for the range at {start}")
+            lines[number] = found[0]
+    return "\n".join(lines) + "\n"
+
+
+def unzipped(told: bytes) -> str:
+    """What the machine told, which is gzip's. Raises GuestError where it is cut off."""
     try:
-        text = gzip.decompress(told)
-    except (OSError, EOFError) as error:
+        return gzip.decompress(told).decode("ascii")
+    except (OSError, EOFError, UnicodeError) as error:
         raise GuestError(f"the virtual machine's answer is cut off: {error}") from error
-    path.write_bytes(zstandard.compress(text, 19))
 
 
 def command(workload: Workload, accel: str, vmlinux: Path, scratch: Path) -> list[str]:
@@ -138,7 +159,7 @@ def make_disk(path: Path, workload: Workload) -> None:
     with path.open("wb") as file:
         file.truncate(mib << 20)
     done = subprocess.run(
-        ["mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0", str(path)],
+        ["mke2fs", "-q", "-F", "-t", "ext4", "-b", str(workload.block_bytes), "-E", "lazy_itable_init=0", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -226,9 +247,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record a machine; 0, or 2 where it cannot be recorded."""
     options = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     name = f"guest-{options.kernel}-{options.workload}-s{options.seed}" + f"-{options.remedy}" * bool(options.remedy)
     out: Path = options.out or Path(name)
     began = time.monotonic()
@@ -252,6 +278,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("oracle: stopped, nothing written", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(f"{out}: workload {options.workload}, seed {options.seed}, {time.monotonic() - began:.0f} s")
     return 0
 

@@ -10,7 +10,7 @@ class Workload:
     """A machine and what lies in its memory. Sizes in MiB; ``uses``: of each kind that use.c knows.
 
     ``below_4g_mib``: memory below 4 GiB, DMA and DMA32; the rest is Normal. ``hugepages``: 2 MiB pages of the pool.
-    ``options``: more words of the kernel's command line.
+    ``options``: more words of the kernel's command line. ``block_bytes``: of the disk's file system.
     """
 
     about: str
@@ -20,6 +20,7 @@ class Workload:
     hugepages: int = 0
     cpus: int = 1
     options: str = ""
+    block_bytes: int = 4096
 
 
 #: What every one of the larger workloads holds.
@@ -36,16 +37,17 @@ EVERYTHING = {
     "slab": 6,
     "procs": 4,
 }
-#: Pages with more references than their mappings: pinned for long, and held by pipes.
-HELD = {"pin": 3, "vmsplice": 1}
+#: Pages with more references than their mappings, for long.
+HELD = {"pin": 3}
 
 WORKLOADS = {
     "mixed": Workload("everything, pins too", 1024, 512, {**EVERYTHING, **HELD}, hugepages=12),
     "unpinned": Workload("everything but pins", 1024, 512, EVERYTHING, hugepages=12),
+    "pipes": Workload("pages that pipes refer to, which no counter tells", 512, 256, {"anon": 120, "vmsplice": 1, "file": 40}),
     "small": Workload(
         "a little of everything, pins too",
-        288,
-        160,
+        352,
+        192,
         {
             **{"anon": 24, "mlock": 8, "thp": 16, "hugetlb": 4, "tmpfs": 16, "file": 24, "mapped": 8, "dirty": 4},
             **{"pipe": 1, "slab": 2, "procs": 1, "pin": 1},
@@ -53,10 +55,11 @@ WORKLOADS = {
         hugepages=4,
     ),
     "files": Workload(
-        "page cache, clean, mapped and dirty, of a small disk",
+        "page cache, clean, mapped and dirty, of a disk with small blocks",
         768,
         384,
         {"file": 180, "mapped": 90, "dirty": 16, "anon": 40, "slab": 4, "procs": 2},
+        block_bytes=1024,
     ),
     "kernel": Workload(
         "much that cannot move",
@@ -76,5 +79,5 @@ WORKLOADS = {
         hugepages=12,
         options="hugepagesz=1G hugepages=1 hugepagesz=2M",
     ),
-    "large": Workload("four times everything, on 3 GiB", 3328, 2816, {k: 4 * v for k, v in EVERYTHING.items()}, 48),
+    "large": Workload("four times everything, on 3 GiB", 3328, 2816, {k: 4 * v for k, v in EVERYTHING.items()}, 8),
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the kernel answers for every range of a machine in use: a number of pages written to /proc/oracle asks
- * alloc_contig_range() for each aligned range of that size, one after another, each given back; "dump" writes down the
- * state of every zone.
+ * What the kernel answers for every range of a machine in use. "N" written to /proc/oracle asks alloc_contig_range() for
+ * each aligned range of N pages, one after another, each given back. A range with huge pages of a pool is passed over
+ * (line "R"), as they change places with others of the pool: "N@PFN" asks for one range alone. "dump" writes down the state
+ * of every zone.
  */
+#include <linux/hugetlb.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/proc_fs.h>
@@ -59,13 +61,28 @@ static bool whole_in_zone(unsigned long start, unsigned long end)
 	return true;
 }
 
-static void ask_range(unsigned long start, unsigned long nr_pages)
+static bool holds_huge_page(unsigned long start, unsigned long end)
+{
+	unsigned long pfn;
+
+	for (pfn = start; pfn < end; pfn++)
+		if (PageHuge(pfn_to_page(pfn)))
+			return true;
+	return false;
+}
+
+static void ask_range(unsigned long start, unsigned long nr_pages, bool alone)
 {
 	unsigned long moved = event(PGMIGRATE_SUCCESS), failed = event(PGMIGRATE_FAIL);
+	bool whole = whole_in_zone(start, start + nr_pages);
 	int rc;
 
+	if (whole && !alone && holds_huge_page(start, start + nr_pages)) {
+		say("R %lu %lu %d %s\n", nr_pages, start, nid, zone->name);
+		return;
+	}
 	say("G %lu %lu %d %s", nr_pages, start, nid, zone->name);
-	if (!whole_in_zone(start, start + nr_pages)) {
+	if (!whole) {
 		say(" hole\n");
 		return;
 	}
@@ -79,7 +96,8 @@ static void ask_range(unsigned long start, unsigned long nr_pages)
 	cond_resched();
 }
 
-static void ask_zones(unsigned long nr_pages)
+/* @only: the one range to ask for; ~0: every one */
+static void ask_zones(unsigned long nr_pages, unsigned long only)
 {
 	unsigned long start;
 	int node, i;
@@ -89,7 +107,8 @@ static void ask_zones(unsigned long nr_pages)
 			if (!choose_zone(node, i))
 				continue;
 			for (start = ALIGN(zone_start, nr_pages); start + nr_pages <= zone_end; start += nr_pages)
-				ask_range(start, nr_pages);
+				if (only == ~0UL || start == only)
+					ask_range(start, nr_pages, start == only);
 		}
 }
 
@@ -105,8 +124,8 @@ static void dump_zones(void)
 
 static ssize_t ask_write(struct file *file, const char __user *user, size_t count, loff_t *pos)
 {
-	unsigned long nr_pages;
-	char word[16];
+	unsigned long nr_pages, only = ~0UL;
+	char word[40], *at;
 
 	if (count >= sizeof(word) || copy_from_user(word, user, count))
 		return -EINVAL;
@@ -114,10 +133,14 @@ static ssize_t ask_write(struct file *file, const char __user *user, size_t coun
 	say("V oracle 2 kernel=%s mode=truth\n", init_utsname()->release);
 	if (sysfs_streq(word, "dump"))
 		dump_zones();
-	else if (kstrtoul(word, 10, &nr_pages) || !nr_pages || nr_pages & (nr_pages - 1))
-		return -EINVAL;
-	else
-		ask_zones(nr_pages);
+	at = strchr(word, '@');
+	if (at) {
+		*at = 0;
+		if (kstrtoul(at + 1, 10, &only))
+			return -EINVAL;
+	}
+	if (!kstrtoul(word, 10, &nr_pages) && nr_pages && !(nr_pages & (nr_pages - 1)))
+		ask_zones(nr_pages, only);
 	return record_full ? -ENOSPC : count;
 }
 
