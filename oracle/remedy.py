@@ -90,9 +90,7 @@ def compare(folder: Path, remedy: str) -> Compared:
         )
         for a, b, effect in zip(first.rows, last.rows, predicted.effects, strict=True)
     )
-    counted = [
-        parse_vmstat((where / "vmstat").read_text(), str(where / "vmstat")) for where in (folder, after_folder)
-    ]
+    counted = [parse_vmstat((where / "vmstat").read_text(), str(where / "vmstat")) for where in (folder, after_folder)]
     moved = counted[1]["pgmigrate_success"] - counted[0]["pgmigrate_success"]
     freed = counted[0]["nr_file_pages"] - counted[1]["nr_file_pages"]
     return Compared(
@@ -105,7 +103,9 @@ def show(found: Compared) -> None:
     print(f"{found.machine} · Linux {found.kernel} · {COMMANDS[found.remedy]}")
     print(f"pages moved: {found.moved[0]:,} predicted, {found.moved[1]:,} really", end="")
     print(f"; file pages dropped: {found.freed[0]:,} predicted, {found.freed[1]:,} really")
-    print(f"{'size':>7}  {'free: before':>12}  predicted  really  {'to be had: before':>17}  predicted  really  the kernel gave")
+    print(
+        f"{'size':>7}  {'free: before':>12}  predicted  really  {'to be had: before':>17}  predicted  really  the kernel gave"
+    )
     for row in found.rows:
         print(
             f"{size_name(row.nr_pages, 4096):>7}  {row.free_before:>12,}  {row.free_predicted:>9,}  {row.free_really:>6,}"

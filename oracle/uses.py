@@ -43,14 +43,26 @@ HELD = {"pin": 3}
 WORKLOADS = {
     "mixed": Workload("everything, pins too", 1024, 512, {**EVERYTHING, **HELD}, hugepages=12),
     "unpinned": Workload("everything but pins", 1024, 512, EVERYTHING, hugepages=12),
-    "pipes": Workload("pages that pipes refer to, which no counter tells", 512, 256, {"anon": 120, "vmsplice": 1, "file": 40}),
+    "pipes": Workload(
+        "pages that pipes refer to, which no counter tells", 512, 256, {"anon": 120, "vmsplice": 1, "file": 40}
+    ),
     "small": Workload(
         "a little of everything, pins too",
         352,
         192,
         {
-            **{"anon": 24, "mlock": 8, "thp": 16, "hugetlb": 4, "tmpfs": 16, "file": 24, "mapped": 8, "dirty": 4},
-            **{"pipe": 1, "slab": 2, "procs": 1, "pin": 1},
+            "anon": 24,
+            "mlock": 8,
+            "thp": 16,
+            "hugetlb": 4,
+            "tmpfs": 16,
+            "file": 24,
+            "mapped": 8,
+            "dirty": 4,
+            "pipe": 1,
+            "slab": 2,
+            "procs": 1,
+            "pin": 1,
         },
         hugepages=4,
     ),

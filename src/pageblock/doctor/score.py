@@ -153,7 +153,8 @@ class _Doubts:
     def __init__(self, snapshot: Snapshot) -> None:
         self.zones = snapshot.zones
         self.topics = [
-            {r.topic for r in snapshot.remarks if r.zone in (None, zone.label) and r.certain != 1} for zone in snapshot.zones
+            {r.topic for r in snapshot.remarks if r.zone in (None, zone.label) and r.certain != 1}
+            for zone in snapshot.zones
         ]
         assert snapshot.runs is not None
         runs, flags = snapshot.runs, snapshot.runs["flags"].to_numpy()

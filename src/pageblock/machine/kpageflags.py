@@ -28,7 +28,16 @@ except ImportError:
 
     SCAN_COMPILED = False
 
-__all__ = ["SCAN_BUFFERS", "SCAN_COMPILED", "SCAN_ZERO", "ScanReport", "classify", "scan_files", "scan_pieces", "scan_words"]
+__all__ = [
+    "SCAN_BUFFERS",
+    "SCAN_COMPILED",
+    "SCAN_ZERO",
+    "ScanReport",
+    "classify",
+    "scan_files",
+    "scan_pieces",
+    "scan_words",
+]
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
