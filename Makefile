@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd src/pageblock/check/explorer/*.py src/pageblock/check/explorer/*.pyx src/pageblock/check/explorer/*.pxd)
 
-.PHONY: doctor test install bench oracle mutants docs clean
+.PHONY: doctor test install bench oracle guest mutants docs clean
 
 ## the answer for this machine, or for the recorded one that the package ships where /proc/kpageflags can't be read
 doctor: $(STAMP)
@@ -38,6 +38,10 @@ KERNEL ?= 6.1
 ## a real kernel's record, verified by a second boot and replayed: KERNEL=6.1|6.12 SEED= PROFILE= (docs/oracle.md)
 oracle: $(STAMP)
 	$(BIN)/python -m oracle --kernel $(KERNEL) $(if $(SEED),--seed $(SEED)) $(if $(PROFILE),--profile $(PROFILE)) $(ORACLE_ARGS)
+
+## a machine in use, with its kernel's answer for every range: KERNEL=6.1|6.12 SEED= WORKLOAD= REMEDY= OUT= (docs/score.md)
+guest: $(STAMP)
+	$(BIN)/python -m oracle.guest_machine --kernel $(KERNEL) $(if $(SEED),--seed $(SEED)) $(if $(WORKLOAD),--workload $(WORKLOAD)) $(if $(REMEDY),--remedy $(REMEDY)) $(if $(OUT),--out $(OUT))
 
 ## one rule of mm/ changed at a time: which trace or test notices (docs/mutants.md)
 mutants: $(STAMP)
