@@ -15,6 +15,7 @@ from ..mm import release as find_release
 from .counts import Bound, bound
 from .kernel import rules_remark
 from .owners import Holder, Holders
+from .reason_causes import CauseGroup, Joiner
 from .sizes import default_sizes, size_name
 from .survey import ZoneSurvey
 from .targets import WHOLE
@@ -81,6 +82,7 @@ class Row:
     """Verdicts of one size under one release, all zones together. Costs in pages, None where nothing is movable.
 
     ``ranges`` are free, movable or blocked; those with memory not initialised yet are ``uninitialised`` and count apart.
+    ``causes``: the blockers, grouped by what is behind them.
     """
 
     release: str
@@ -97,6 +99,7 @@ class Row:
     cheapest: tuple[CheapRange, ...]
     blockers: tuple[Blocker, ...]
     zones: tuple[Verdicts, ...]
+    causes: tuple[CauseGroup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -223,17 +226,21 @@ def diagnose(
         refuse_small_sizes(snapshot, chosen, wanted)
         surveys = survey_zones(snapshot, chosen)
         holders = Holders(snapshot)
+        targets = {i: free_targets(snapshot, i) for i in chosen}
+        joiner = Joiner(snapshot, surveys, targets)
         for size in wanted:
             old: int | None = None
             for name in dict.fromkeys((OLD_RULE, *releases)):
-                verdicts = [judge(surveys[i], name, size, free_targets(snapshot, i)) for i in chosen]
+                verdicts = [judge(surveys[i], name, size, targets[i]) for i in chosen]
                 had = sum(v.had for v in verdicts)
                 if name == OLD_RULE:
                     old = had
                 if name in releases:
                     more = had - old if old is not None and name != OLD_RULE else None
                     row = summarize(name, size, verdicts, [surveys[i] for i in chosen], more)
-                    rows.append(named(row, holders, chosen))
+                    examples = {blocker.reason: blocker.example_pfn for blocker in row.blockers}
+                    causes = joiner.groups(name, list(zip(chosen, verdicts, strict=True)), examples)
+                    rows.append(replace(named(row, holders, chosen), causes=causes))
         maps = [draw_map(surveys[i], releases[-1]) for i in chosen]
     labels = {snapshot.zones[i].label for i in chosen}
     return Report(

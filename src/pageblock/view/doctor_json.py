@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..doctor.anywhere import Anywhere
+from ..doctor.reason_causes import Because, CauseGroup
 from ..doctor.remedies import Remedy
 from ..doctor.report import CheapRange, Report, Row
 from ..doctor.verdict import BLOCKED, LETTERS, MOVABLE, NO_PFN, REASONS, Verdicts
@@ -14,7 +15,7 @@ from ..machine import ZoneInfo
 from ..mm import Migratetype
 from .remedies import remedies_json
 
-__all__ = ["FORMAT", "to_json"]
+__all__ = ["FORMAT", "because_json", "to_json"]
 
 #: Version of the format; a change that breaks a reader raises it.
 FORMAT = 1
@@ -101,10 +102,42 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
                 "example_alone": b.example_alone,
                 "example_owner": b.example_owner,
                 "owners": [{"name": holder.name, "ranges": holder.ranges} for holder in b.holders],
+                "causes": [
+                    {"name": g.because.cause, "certainty": g.because.certainty.value}
+                    for g in row.causes
+                    if g.because is not None and b.reason in g.reasons
+                ],
             }
             for b in row.blockers
         ],
+        "causes": [_group(group) for group in row.causes],
         "zones": [_verdicts(v, every_range) for v in row.zones],
+    }
+
+
+def _group(group: CauseGroup) -> dict[str, Any]:
+    return {
+        "cause": None if group.because is None else because_json(group.because),
+        "ranges": group.ranges,
+        "alone": group.alone,
+        "pfn": group.pfn,
+        "reasons": list(group.reasons),
+        "kinds": list(group.kinds),
+    }
+
+
+def because_json(because: Because) -> dict[str, Any]:
+    """A cause with how sure it is, as in every command's JSON."""
+    return {
+        "name": because.cause,
+        "title": because.title,
+        "certainty": because.certainty.value,
+        "or_else": list(because.or_else),
+        "passes": because.passes,
+        "for": list(because.speaks_for),
+        "against": list(because.against),
+        "settles": list(because.settles),
+        "helps": list(because.helps),
     }
 
 

@@ -148,6 +148,7 @@ def _data(report: Report) -> tuple[dict[str, Any], str]:
             "release": report.releases.index(row.release),
             "answer": answer(row, report.page_size),
             "bar": _card(row, report.page_size)["bar"],
+            "causes": _causes(row),
             "zones": [{"first": v.first_pfn, "n": len(v.verdict)} | pool.columns(v) for v in row.zones],
         }
         for row in report.rows
@@ -168,6 +169,17 @@ def _data(report: Report) -> tuple[dict[str, Any], str]:
         "rows": rows,
     }
     return data, base64.b64encode(zlib.compress(bytes(pool.bytes), 6)).decode()
+
+
+def _causes(row: Row) -> dict[str, list[str]]:
+    """For each reason, by its bit, the causes that it may have, with how sure they are."""
+    bits = {words: str(int(bit)) for bit, words in REASONS.items()}
+    found: dict[str, list[str]] = {}
+    for group in row.causes:
+        if group.because is not None:
+            for reason in group.reasons:
+                found.setdefault(bits[reason], []).append(group.because.words)
+    return found
 
 
 class _Pool:
