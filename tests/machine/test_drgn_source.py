@@ -17,6 +17,7 @@ from oracle.core import core_folder
 from pageblock.errors import InputError
 from pageblock.machine import Snapshot, read_machine
 from pageblock.machine.capture import capture_machine
+from pageblock.machine.drgn_source import marked
 from pageblock.machine.lists import FreeLists, pcp_index
 from pageblock.machine.runs import make_runs
 from pageblock.machine.snapshot_file import write_snapshot
@@ -173,18 +174,28 @@ def test_symbols_of_what_is_no_dump_are_refused(tmp_path: Path) -> None:
 
 
 def test_marking_pages_cuts_runs_around_them() -> None:
-    from pageblock.machine.drgn_source import marked
-
     runs = make_runs(
         np.array([0, 8, 16]), np.array([8, 8, 4]), np.array([2, 9, 3], np.uint8), np.array([0, 3, 0], np.uint8)
     )
-    found = marked(runs, [2, 3, 9, 19, 40], None, PageFlag.PINNED)
+    found = marked(runs, np.array([2, 3, 9, 19, 40]), None, PageFlag.PINNED)
     table = zip(found.start_pfn.tolist(), found.nr_pages.tolist(), found.flags.tolist(), strict=True)
     pinned = int(PageFlag.PINNED)
-    # 9 lies in a compound page, 40 in none
+    # 9 is no head of its compound page, 40 lies in no run
     assert list(table) == [(0, 2, 0), (2, 1, pinned), (3, 1, pinned), (4, 4, 0), (8, 8, 0), (16, 3, 0), (19, 1, pinned)]
     assert found.page_class.tolist() == [2, 2, 2, 2, 9, 3, 3]
-    assert marked(runs, [16], PageClass.MOVABLE_OPS, 0).page_class.tolist() == [2, 9, PageClass.MOVABLE_OPS, 3]
+    assert marked(runs, np.array([16]), PageClass.MOVABLE_OPS, 0).page_class.tolist() == [
+        2,
+        9,
+        PageClass.MOVABLE_OPS,
+        3,
+    ]
+
+
+def test_marking_the_head_of_a_compound_page_marks_all_of_it() -> None:
+    runs = make_runs(np.array([0, 16]), np.array([16, 4]), np.array([9, 3], np.uint8), np.array([3, 0], np.uint8))
+    found = marked(runs, np.array([8]), None, PageFlag.PINNED)
+    table = zip(found.start_pfn.tolist(), found.nr_pages.tolist(), found.flags.tolist(), strict=True)
+    assert list(table) == [(0, 8, 0), (8, 8, int(PageFlag.PINNED)), (16, 4, 0)]
 
 
 def test_lists_are_equal_by_their_order_alone() -> None:

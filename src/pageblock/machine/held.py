@@ -59,7 +59,7 @@ class HeldPages:
         return found
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Sequence[Any]]) -> "HeldPages":
+    def of_rows(cls, rows: Sequence[Sequence[Any]] | I64) -> "HeldPages":
         """What ``rows`` gave. Raises ValueError for anything else."""
         table = np.array(rows, np.int64).reshape(-1, len(fields(cls)))
         if (np.diff(table[:, 0]) <= 0).any():
