@@ -14,7 +14,7 @@ from ..machine import Snapshot
 from ..mm import Migratetype, PageClass, PageFlag
 from ..mm import constants as k
 from ..mm import release as find_release
-from .causes import Certainty, Evidence, Finding, PageState, ZoneState, judge
+from .causes import Area, Certainty, Evidence, Finding, PageState, ZoneState, judge
 from .kernel import kernel_version
 from .page_evidence import PageFacts
 from .survey import ZoneSurvey
@@ -130,8 +130,9 @@ class Joiner:
         self,
         release: str,
         *,
+        caller: str = "contig",
         errno: int = 16,
-        step: str,
+        step: str | None,
         page: PageState | None = None,
         rule: str | None = None,
         crosses_zone: bool | None = None,
@@ -139,12 +140,14 @@ class Joiner:
         targets: int | None = None,
         zones: tuple[ZoneState, ...] = (),
         isolated_blocks: int | None = None,
+        pages: int | None = None,
+        area: Area | None = None,
     ) -> Evidence:
         """What is known of a refusal that a state predicts, under a release."""
         series = self._series(release)
         return Evidence(
             errno=errno,
-            caller="contig",
+            caller=caller,
             step=step,
             rule=rule,
             kernel=kernel_version(series),
@@ -160,6 +163,8 @@ class Joiner:
             predicted=True,
             moves=moves,
             targets=targets,
+            pages=pages,
+            area=area,
         )
 
     def _series(self, release: str) -> str:
@@ -244,13 +249,18 @@ class Joiner:
 
     def zone_of(self, zone: int, pfn: int) -> int:
         """The zone that holds a page: this one, or where zones lie in each other another one."""
-        for i in (zone, *self.surveys):
+        found = self.zone_at(pfn, (zone, *self.surveys))
+        return zone if found is None else found
+
+    def zone_at(self, pfn: int, zones: Sequence[int] | None = None) -> int | None:
+        """The first of the zones (None: of all) that has a page at a pfn; None: none has."""
+        for i in range(len(self.snapshot.zones)) if zones is None else zones:
             info = self.snapshot.zones[i]
             if info.start_pfn <= pfn < info.end_pfn:
                 [page_class], _, _ = (column.tolist() for column in self.facts.kinds(i, np.array([pfn], np.int64)))
                 if page_class != PageClass.HOLE:
                     return i
-        return zone
+        return None
 
     def _of_range(self, release: str, part: "_Part", bit: int, pfn: int) -> Evidence:
         """The evidence for a reason that is no single page."""

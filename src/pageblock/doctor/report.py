@@ -12,6 +12,7 @@ from ..machine import Remark, Snapshot, ZoneInfo
 from ..machine.zones import snapshot_zones
 from ..mm import constants as k
 from ..mm import release as find_release
+from .cma import AreaReport, area_reports
 from .counts import Bound, bound
 from .kernel import rules_remark
 from .owners import Holder, Holders
@@ -116,7 +117,8 @@ class ZoneMap:
 class Report:
     """The doctor's answer. ``rules``: what to say of the releases judged, None where the kernel's own is among them.
 
-    ``pageblocks``: those with memory that can be judged; ``live``: of the running kernel.
+    ``pageblocks``: those with memory that can be judged; ``live``: of the running kernel; ``areas``: of CMA, None where
+    the source does not tell.
     """
 
     source: str
@@ -136,6 +138,7 @@ class Report:
     live: bool
     seconds_read: float
     seconds_judged: float = field(compare=False)
+    areas: tuple[AreaReport, ...] | None = None
 
     @property
     def confidence(self) -> float | None:
@@ -220,6 +223,7 @@ def diagnose(
     rows: list[Row] = []
     bounds: list[Bound] = []
     maps: list[ZoneMap] = []
+    areas: tuple[AreaReport, ...] | None = None
     if snapshot.runs is None:
         bounds = [bound(snapshot, chosen, size) for size in wanted]
     else:
@@ -241,6 +245,7 @@ def diagnose(
                     examples = {blocker.reason: blocker.example_pfn for blocker in row.blockers}
                     causes = joiner.groups(name, list(zip(chosen, verdicts, strict=True)), examples)
                     rows.append(replace(named(row, holders, chosen), causes=causes))
+        areas = area_reports(snapshot, joiner, wanted, bool(sizes))
         maps = [draw_map(surveys[i], releases[-1]) for i in chosen]
     labels = {snapshot.zones[i].label for i in chosen}
     return Report(
@@ -261,6 +266,7 @@ def diagnose(
         live=snapshot.live,
         seconds_read=snapshot.seconds_read,
         seconds_judged=time.perf_counter() - began,
+        areas=areas,
     )
 
 

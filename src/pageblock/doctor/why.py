@@ -56,8 +56,8 @@ class Walk:
 
     ``errno``: 0 or positive; None: the kernel stops with a BUG. ``function``, ``pfn``, ``rule``: where and why it stopped;
     ``page``: what lies there, in words; ``cause``: why it is in the way; ``moved`` and ``dropped`` in pages. The range as it was
-    before: ``free``, ``move``, ``drop`` and ``refused`` (by isolation) in pages; ``obstacles``: the first of those that cannot be had, ``more``: how many
-    more stretches of such pages there are.
+    before: ``free``, ``move``, ``drop`` and ``refused`` (by isolation) in pages; ``obstacles``: the first of those that cannot be
+    had, ``more``: how many more stretches of such pages there are.
     """
 
     zone: str

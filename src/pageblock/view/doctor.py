@@ -13,6 +13,7 @@ from ..doctor.remedies import Remedy
 from ..doctor.report import Blocker, Report, Row, ZoneMap
 from ..doctor.sizes import size_name
 from .anywhere import show_anywhere
+from .areas import show_areas
 from .counts import show_counts
 from .remedies import show_remedies
 
@@ -65,6 +66,7 @@ def show(report: Report, console: Console, remedies: Sequence[Remedy] = (), else
         console.print(f"{legend}(a cell is judged as one range)", highlight=False)
         console.print()
         _show_blockers(report, console)
+        show_areas(report, console)
         show_anywhere(elsewhere, report.page_size, console)
         show_remedies(report, remedies, console)
         _show_cheapest(report, console)

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from ..doctor.anywhere import Anywhere
-from ..doctor.reason_causes import Because, CauseGroup
 from ..doctor.remedies import Remedy
 from ..doctor.report import CheapRange, Report, Row
 from ..doctor.verdict import BLOCKED, LETTERS, MOVABLE, NO_PFN, REASONS, Verdicts
 from ..machine import ZoneInfo
 from ..mm import Migratetype
+from .areas import areas_json
+from .causes_json import group_json
 from .remedies import remedies_json
 
-__all__ = ["FORMAT", "because_json", "to_json"]
+__all__ = ["FORMAT", "to_json"]
 
 #: Version of the format; a change that breaks a reader raises it.
 FORMAT = 1
@@ -57,6 +58,7 @@ def to_json(
         ],
         "missing": list(report.missing),
         "remedies": remedies_json(remedies),
+        "areas": areas_json(report),
         "anywhere": [{**asdict(one), "cheapest": [_cheap(r) for r in one.cheapest]} for one in elsewhere],
     }
 
@@ -110,34 +112,8 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
             }
             for b in row.blockers
         ],
-        "causes": [_group(group) for group in row.causes],
+        "causes": [group_json(group) for group in row.causes],
         "zones": [_verdicts(v, every_range) for v in row.zones],
-    }
-
-
-def _group(group: CauseGroup) -> dict[str, Any]:
-    return {
-        "cause": None if group.because is None else because_json(group.because),
-        "ranges": group.ranges,
-        "alone": group.alone,
-        "pfn": group.pfn,
-        "reasons": list(group.reasons),
-        "kinds": list(group.kinds),
-    }
-
-
-def because_json(because: Because) -> dict[str, Any]:
-    """A cause with how sure it is, as in every command's JSON."""
-    return {
-        "name": because.cause,
-        "title": because.title,
-        "certainty": because.certainty.value,
-        "or_else": list(because.or_else),
-        "passes": because.passes,
-        "for": list(because.speaks_for),
-        "against": list(because.against),
-        "settles": list(because.settles),
-        "helps": list(because.helps),
     }
 
 

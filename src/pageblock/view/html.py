@@ -24,6 +24,7 @@ from ..doctor.sizes import size_name
 from ..doctor.verdict import BLOCKED, MOVABLE, REASONS, Verdicts
 from ..errors import InputError
 from ..mm import constants as k
+from .areas import answer_words, area_words
 from .doctor import UNINITIALISED_COLUMN, answer, headline, percent, row_cells
 from .remedies import gains, lost_sizes, toll
 from .svg import map_svg, map_title
@@ -87,6 +88,10 @@ def to_html(report: Report, remedies: Sequence[Remedy] = (), elsewhere: Sequence
         remedies=[(remedy, gains(remedy, page_size), toll(remedy)) for remedy in remedies],
         lost=list(lost_sizes(report, remedies)) if remedies else [],
         elsewhere=_elsewhere(elsewhere, page_size),
+        areas=[
+            (area_words(area, page_size), [answer_words(one, page_size).strip() for one in area.answers])
+            for area in report.areas or ()
+        ],
         data=data,
         ranges=ranges,
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 from ..doctor.reason_causes import Because
 from ..doctor.why import Walk
 from ..machine import Snapshot
-from .doctor_json import because_json
+from .causes_json import because_json
 
 __all__ = ["show", "to_json"]
 

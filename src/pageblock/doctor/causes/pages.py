@@ -36,7 +36,8 @@ _SETTLES_PAGE = "page_owner=on at boot (who allocated it), or a kernel dump (whe
 
 def stays_busy(e: Evidence) -> bool:
     """Whether a range was refused since a page in it stayed in use, and which page is not known."""
-    return e.errno == 16 and e.page is None and not e.no_room and e.caller in ("cma", "contig", "virtio_mem", "hugetlb")
+    tried = e.errno == 16 and e.page is None and not e.no_room and not e.predicted
+    return tried and e.caller in ("cma", "contig", "virtio_mem", "hugetlb")
 
 
 def unwaited(e: Evidence) -> str | None:
@@ -257,7 +258,9 @@ def long_term_pin(e: Evidence) -> Judgement | None:
             found.certainty = LIKELY
             found.against.append("seen at one moment: direct I/O pins pages, too, and lets them go")
         found.speaks_for += holders
-        found.settles.append("the same page again in a minute; a vmcore or drgn shows who holds it")
+        found.settles.append(
+            _AGAIN if e.predicted else "the same page again in a minute; a vmcore or drgn shows who holds it"
+        )
         return found
     if e.pins_held is not None and e.pins_held <= 0 and stays_busy(e):
         return Judgement(RULED_OUT, against=["vmstat: all pins that were taken are released"])
@@ -302,7 +305,8 @@ def short_term_reference(e: Evidence) -> Judgement | None:
             return Judgement(LIKELY, held, settles=[_AGAIN]) if e.rule == "held" and not page.pins else None
         if excess <= 0 or (page.pins or 0) > 0 or excess >= PIN_BIAS:
             return None
-        found = Judgement(LIKELY, [f"{_named(page)}: {_references(page)}"], settles=["the same request a second later"])
+        settles = [_AGAIN if e.predicted else "the same request a second later"]
+        found = Judgement(LIKELY, [f"{_named(page)}: {_references(page)}"], settles=settles)
         if lasting:
             found.certainty = RULED_OUT
             found.against.append(f"the same page for {e.repeats.seconds:,.0f} s")
