@@ -370,11 +370,12 @@ def broken_by(step: Step, *, weaknesses: bool = False) -> list[Violation]:
 
     ``weaknesses``: also of what is known not to be promised.
     """
+    # where the kernel has stopped, the state means nothing
+    asked = EFFECTS[:1] if step.result == BUG else EFFECTS
     found = [
         Violation(invariant.name, *breach)
-        for invariant in EFFECTS
+        for invariant in asked
         if weaknesses or promises(invariant, step.after.release)
         for breach in invariant.check(step)
     ]
-    # where the kernel has stopped, the state means nothing
     return found if step.result == BUG else found + violations(step.after)

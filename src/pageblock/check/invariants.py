@@ -66,7 +66,7 @@ class Invariant:
     @property
     def source(self) -> str:
         """Where the kernel relies on it: the paragraph that begins with Source."""
-        return " ".join(self._paragraphs()[1].removeprefix("Source: ").split())
+        return " ".join(self._paragraphs()[1].split()).removeprefix("Source: ")
 
     def _paragraphs(self) -> list[str]:
         return (self.check.__doc__ or "").strip().split("\n\n")
@@ -278,7 +278,7 @@ def _name(mt: int | None) -> str:
 
 #: A pageblock that reaches beyond the zone's end, once it has been isolated.
 _PAST_END = "a pageblock that reaches out of the zone is isolated without its free pages, which stay on other lists"
-_COUNTED_PAST_END = "the free pages of such a pageblock stay counted"
+_COUNTED_PAST_END = "an isolated pageblock that reaches out of the zone leaves its free pages counted"
 _UNRESERVED = "a pageblock that leaves the HIGHATOMIC reserve is moved to other lists, not merged"
 _MOVES_HEADS = ALL - HYGIENIC
 
