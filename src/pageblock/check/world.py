@@ -19,6 +19,7 @@ class World:
     """Release and geometry; ``cma``: pageblock-aligned ranges of pfns that are CMA at boot; ``reserved``: pages in use for ever.
 
     Ranges are half open, absolute, ascending and do not overlap. ``minimum``, ``low``: watermarks, pages.
+    ``model``: the model's release where it is to differ from the reference's, to see that a difference is found.
     """
 
     release: str
@@ -30,6 +31,7 @@ class World:
     reserved: tuple[tuple[int, int], ...] = ()
     minimum: int = 0
     low: int = 0
+    model: str | None = None
 
     @property
     def end_pfn(self) -> int:
@@ -60,7 +62,12 @@ class World:
         """The model's zone after boot."""
         plain = not (self.cma or self.reserved)
         zone = Zone(
-            self.nr_pages, self.release, self.start_pfn, self.max_order, self.pageblock_order, populate=plain, name="zone"
+            self.nr_pages,
+            self.model or self.release,
+            self.start_pfn,
+            self.max_order,
+            self.pageblock_order,
+            populate=plain,
         )
         if not plain:
             blocks = ((self.end_pfn - 1) >> self.pageblock_order) + 1 - (self.start_pfn >> self.pageblock_order)
@@ -101,7 +108,7 @@ class World:
         return zone
 
 
-def random_world(release: str, random: Random) -> World:
+def random_world(release: str, random: Random, model: str | None = None) -> World:
     """A world of a few hundred pages whose ends, holes and CMA areas lie where boundaries meet."""
     rules = RELEASES[release]
     pageblock_order = random.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 9 if random.random() < 0.1 else 3))
@@ -137,6 +144,4 @@ def random_world(release: str, random: Random) -> World:
     if random.random() < 0.4:
         minimum = nr_pages // random.choice((8, 16, 32))
         low = minimum + max(1, minimum // random.choice((1, 2, 4)))
-    return World(
-        release, nr_pages, start, max_order, pageblock_order, tuple(cma), tuple(reserved), minimum, low
-    )
+    return World(release, nr_pages, start, max_order, pageblock_order, tuple(cma), tuple(reserved), minimum, low, model)

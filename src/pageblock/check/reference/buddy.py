@@ -29,14 +29,18 @@ class Buddy:
         self.max_order, self.pageblock_order = max_order, pageblock_order
         self.pageblock = 1 << pageblock_order
         #: a list's pfns in order, by order and type
-        self.lists: list[list[OrderedDict[int, None]]] = [[OrderedDict() for _ in Migratetype] for _ in range(max_order + 1)]
+        self.lists: list[list[OrderedDict[int, None]]] = [
+            [OrderedDict() for _ in Migratetype] for _ in range(max_order + 1)
+        ]
         #: free blocks: pfn of the head -> order, and -> type of the list that it is on
         self.free_order: dict[int, int] = {}
         self.list_of: dict[int, int] = {}
         #: blocks in use: pfn of the head -> what it is
         self.used: dict[int, Used] = {}
         #: pageblock number -> type, ISOLATE while it is isolated; ``beneath``: the type that the bit covers (6.17)
-        self.types = dict.fromkeys(range(self.start >> pageblock_order, ((self.end - 1) >> pageblock_order) + 1), MOVABLE)
+        self.types = dict.fromkeys(
+            range(self.start >> pageblock_order, ((self.end - 1) >> pageblock_order) + 1), MOVABLE
+        )
         self.beneath: dict[int, int] = {}
         self.nr_free = 0
         self.nr_free_cma = 0

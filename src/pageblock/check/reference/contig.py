@@ -18,7 +18,7 @@ class Reference(Migration):
 
     def alloc_contig_range(self, start: int, end: int, mt: int, flags: int, owner: int | None) -> int:
         """Take exactly ``[start, end)``: 0, or a negative errno."""
-        error = self.isolate_range(start, end, mt)
+        error = self.isolate_range(start, end, mt, self.rules.save_outer)
         if error:
             if self.rules.undo_failed:
                 self.undo_range(*self.span(start, end), mt)
@@ -26,32 +26,24 @@ class Reference(Migration):
         error = self.migrate_range(start, end)
         if error == EBUSY:
             error = 0
-        if not error and self.rules.save_outer:
-            self.restore_outer(start, end)
+        if self.rules.save_outer:
+            self.restore_outer(start, end, cut=not error)
         if not error:
             error = self.take_range(start, end, flags, owner)
-        self.give_range_back(start, end, mt, error)
+        if not self.rules.save_outer:
+            self.undo_range(*self.span(start, end), mt)
+            return error
+        for pfn in range(start // self.pageblock * self.pageblock, end, self.pageblock):
+            page = self.first_valid(pfn)
+            if page is not None:
+                self.give_block_back(page, self.beneath[page >> self.pageblock_order] if error else mt)
         return error
 
-    def give_range_back(self, start: int, end: int, mt: int, error: int) -> None:
-        """The undo at the end of a request that was answered."""
-        first, last = self.span(start, end)
-        if not self.rules.save_outer:
-            self.undo_range(first, last, mt)
-            return
-        for pfn in range(first, last, self.pageblock):
-            page = self.first_valid(pfn)
-            if page is None or not self.is_isolated(page):
-                continue
-            inside = start // self.pageblock * self.pageblock <= pfn < end
-            own = self.beneath[page >> self.pageblock_order]
-            self.give_block_back(page, mt if inside and not error else own)
-
-    def restore_outer(self, start: int, end: int) -> None:
+    def restore_outer(self, start: int, end: int, cut: bool) -> None:
         """The seed's patch 4 as described: cut what crosses the request's pageblocks, give the blocks beside it back."""
         unit = self.pageblock
         first, last = start // unit * unit, -(-end // unit) * unit
-        for boundary in (first, last):
+        for boundary in (first, last) if cut else ():
             head = self.covering_free(boundary)
             if head < boundary and self.free_order[head] > self.pageblock_order:
                 self.cut_into_pageblocks(head)
@@ -102,9 +94,9 @@ class Reference(Migration):
         """The first range, aligned to its size, that can be had; its pfn or -EBUSY."""
         start = -(-self.start // nr_pages) * nr_pages
         while start + nr_pages <= self.end:
-            if self.valid_contig(start, start + nr_pages):
-                if self.alloc_contig_range(start, start + nr_pages, MOVABLE, flags, owner) == 0:
-                    return start
+            end = start + nr_pages
+            if self.valid_contig(start, end) and self.alloc_contig_range(start, end, MOVABLE, flags, owner) == 0:
+                return start
             start += nr_pages
         return EBUSY
 
@@ -135,6 +127,8 @@ class Reference(Migration):
             return EEXIST
         error = self.alloc_contig_range(start, end, mt, flags, handle)
         if error:
+            # pages of a split huge page may have had this handle, and moved
+            self.handles.pop(handle, None)
             return error
         self.handles[handle] = start
         return start
@@ -142,7 +136,9 @@ class Reference(Migration):
     def run_free_contig(self, handle: int, nr_pages: int) -> int:
         """Free a handle's contiguous range, if its pages are still the handle's."""
         start = self.handles.get(handle)
-        if start is None or any(self.used.get(p, (1, 0, None))[::2] != (0, handle) for p in range(start, start + nr_pages)):
+        if start is None or any(
+            self.used.get(p, (1, 0, None))[::2] != (0, handle) for p in range(start, start + nr_pages)
+        ):
             return ENOENT
         self.free_contig_range(start, nr_pages)
         del self.handles[handle]

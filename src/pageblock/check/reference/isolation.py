@@ -161,23 +161,27 @@ class Isolation(Request):
             unit = max(unit, 1 << self.max_order)
         return start // unit * unit, -(-end // unit) * unit
 
-    def isolate_range(self, start: int, end: int, mt: int) -> int:
-        """start_isolate_page_range of a range as the callers of this release round it."""
+    def isolate_range(self, start: int, end: int, mt: int, keep_types: bool = False) -> int:
+        """start_isolate_page_range of a range as the callers of this release round it.
+
+        ``keep_types``: pageblocks that were isolated get their own types back if a later one refuses, not ``mt``.
+        """
         if self.rules.single:
             return self.isolate_ends_first(start, end, mt)
         first, last = self.span(start, end)
         for pfn in range(first, last, self.pageblock):
             page = self.first_valid(pfn)
-            if page is not None and self.isolate_block(page, mt, start, end):
+            if page is None:
+                # behind the zone's ends the memory map goes on with reserved pages
+                refused = not self.rules.only_requested
+            else:
+                refused = self.isolate_block(page, mt, start, end) != 0
+            if refused:
                 for undo in range(first, pfn, self.pageblock):
                     if self.first_valid(undo) == undo:
-                        self.give_block_back(undo, self.failed_type(undo, mt))
+                        self.give_block_back(undo, self.beneath[undo >> self.pageblock_order] if keep_types else mt)
                 return EBUSY
         return 0
-
-    def failed_type(self, pfn: int, mt: int) -> int:
-        """Type that a pageblock gets back from a request of type ``mt`` that was refused."""
-        return self.beneath[pfn >> self.pageblock_order] if self.rules.keep_types else mt
 
     def undo_range(self, start: int, end: int, mt: int) -> None:
         """undo_isolate_page_range of the pageblocks that a range touches."""

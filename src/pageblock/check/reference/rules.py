@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-__all__ = ["RELEASES", "Rules", "rules_of"]
+__all__ = ["RELEASES", "Rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,14 @@ class Rules:
     bit: isolation is a bit beside the type (6.17).
     undo_failed: a failed isolation is followed by the undo of the whole range.
     free_buddy: unset_migratetype_isolate wants the buddy to be free, not only outside isolation.
-    keep_types: a refused request leaves each pageblock its own type.
     per_cpu_only: orders with per-cpu lists never reach rmqueue_buddy (rmqueue, 5.15).
     atomic_last: GFP_ATOMIC takes from HIGHATOMIC when all else is empty (6.1.192).
     unsigned_mark: the order-0 watermark is compared as an unsigned number (5.15).
     movable_pair: the tail of a compound page of two looks movable by its driver (5.15).
     skip_huge: alloc_contig_pages passes ranges with hugetlb pages over.
+    split_later: base pages of a huge page without a target follow the rest of the list, not at once.
+    batches: migrate_pages cuts its list at a huge page's size (6.1.192; 6.12 behind the page that reaches it).
+    split_ascending: a split page's tails come in ascending order (6.19).
     movable_compound: has_unmovable_pages passes compound pages that their driver can move.
     """
 
@@ -37,17 +39,19 @@ class Rules:
     bit: bool = False
     undo_failed: bool = False
     free_buddy: bool = False
-    keep_types: bool = False
     per_cpu_only: bool = True
     atomic_last: bool = False
     unsigned_mark: bool = True
     movable_pair: bool = True
     skip_huge: bool = False
+    split_later: bool = False
+    batches: bool = False
+    split_ascending: bool = False
     movable_compound: bool = True
 
 
 _5_15 = Rules()
-_SEED = replace(_5_15, always_compare=True, only_requested=True, save_outer=True, keep_types=True)
+_SEED = replace(_5_15, always_compare=True, only_requested=True, save_outer=True)
 _6_1_VANILLA = Rules(
     always_compare=True,
     windows=False,
@@ -57,10 +61,11 @@ _6_1_VANILLA = Rules(
     per_cpu_only=False,
     unsigned_mark=False,
     movable_pair=False,
+    split_later=True,
 )
-_6_1 = replace(_6_1_VANILLA, atomic_last=True, skip_huge=True)
+_6_1 = replace(_6_1_VANILLA, atomic_last=True, skip_huge=True, batches=True)
 _6_12 = replace(_6_1, hygiene=True)
-_6_19 = replace(_6_12, bit=True, keep_types=True, movable_compound=False)
+_6_19 = replace(_6_12, bit=True, movable_compound=False, split_ascending=True)
 
 #: Release -> its rules.
 RELEASES: dict[str, Rules] = {
