@@ -18,6 +18,7 @@ __all__ = ["Commands", "main"]
 #: Subcommand -> what it is for; its module here has the same name (``try_`` for "try") and a click command ``command``.
 COMMANDS = {
     "capture": "one snapshot of a machine in a file, for every other command's --from",
+    "check": "random and exhaustive search for mistakes in the model and in a release's rules",
     "doctor": "which contiguous ranges this machine can still give, at what cost, and what is in the way",
     "explain": "what a kernel log says about contiguous memory: what failed, why, how sure, what to do",
     "replay": "run traces of real kernels on the model and compare every answer",

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["byte_progress", "page_progress", "reading_progress", "row_progress"]
+__all__ = ["byte_progress", "operation_progress", "page_progress", "reading_progress", "row_progress"]
 
 
 @contextmanager
@@ -37,6 +37,11 @@ def page_progress(what: str) -> AbstractContextManager[Callable[[int, int], None
 
 def row_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
     """Progress counted in rows of a table."""
+    return _progress(what, MofNCompleteColumn())
+
+
+def operation_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
+    """Progress counted in operations."""
     return _progress(what, MofNCompleteColumn())
 
 

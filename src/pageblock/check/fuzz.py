@@ -1,0 +1,198 @@
+"""Random operations on the model and on the reference in lock-step, many cases at a time.
+
+A case is a world and a sequence of operations, both drawn from the release, the seed and the number of the case alone, so
+that a case is the same whatever runs beside it. Cases are run a chunk at a time; a chunk is what one process does and what
+one line of the log tells of.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+from ..errors import InputError
+from ..mm import release as find_release
+from .lockstep import Difference, Lockstep, Operation, run
+from .reference import RELEASES
+from .shrink import shrink
+from .workload import HANDLES, Workload
+from .world import World, random_world
+
+__all__ = ["CASES", "OPERATIONS", "Campaign", "Case", "Chunk", "Finding", "campaign", "draw_case", "shortest"]
+
+#: Operations of a case, and cases of a chunk.
+OPERATIONS = 4000
+CASES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What makes a case: the rest is drawn from it. ``model``: the model's release, if it is to differ."""
+
+    release: str
+    seed: int
+    number: int
+    model: str | None = None
+
+    def random(self) -> Random:
+        """The source of its chances."""
+        return Random(f"{self.release}/{self.seed}/{self.number}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A case in which the two parted: the world, the operations up to there, where."""
+
+    case: Case
+    world: World
+    operations: tuple[Operation, ...]
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What to run: chunks of cases, the releases taking turns. ``interval``: operations between comparisons of states."""
+
+    releases: tuple[str, ...]
+    seed: int
+    interval: int
+    model: str | None = None
+
+    def chunk(self, number: int) -> tuple[str, int]:
+        """Release and first case of a chunk."""
+        turn, which = divmod(number, len(self.releases))
+        return self.releases[which], turn * CASES
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What came of one chunk: operations compared, and the first finding."""
+
+    number: int
+    release: str
+    first_case: int
+    operations: int
+    finding: Finding | None
+
+
+def draw_case(case: Case, interval: int) -> tuple[int, Finding | None]:
+    """Run a case; operations done, and what was found."""
+    random = case.random()
+    world = random_world(case.release, random, case.model)
+    pair = Lockstep(world, HANDLES)
+    difference = pair.compare_states()
+    workload = Workload(pair, random)
+    done: list[Operation] = []
+    while difference is None and len(done) < OPERATIONS:
+        done += [workload.draw() for _ in range(min(interval, OPERATIONS - len(done)))]
+        difference = pair.compare(True)
+    if difference is None:
+        return len(done), None
+    return len(done), Finding(case, world, tuple(done[: difference.operations]), difference)
+
+
+def run_chunk(plan: Campaign, number: int) -> Chunk:
+    """Run the cases of a chunk up to the first finding."""
+    release, first = plan.chunk(number)
+    operations = 0
+    for at in range(first, first + CASES):
+        done, finding = draw_case(Case(release, plan.seed, at, plan.model), plan.interval)
+        operations += done
+        if finding is not None:
+            return Chunk(number, release, first, operations, finding)
+    return Chunk(number, release, first, operations, None)
+
+
+def campaign(plan: Campaign, numbers: Sequence[int], jobs: int) -> Iterator[Chunk]:
+    """Run chunks, in order, on several processes."""
+    if jobs == 1:
+        for number in numbers:
+            yield run_chunk(plan, number)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(run_chunk, plan, number) for number in numbers[: 2 * jobs]]
+        following = iter(numbers[2 * jobs :])
+        try:
+            while waiting:
+                chunk = waiting.pop(0).result()
+                for number in following:
+                    waiting.append(pool.submit(run_chunk, plan, number))
+                    break
+                yield chunk
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def shortest(finding: Finding, tries: int = 1500) -> Finding:
+    """The finding with as few operations as shrinking leaves, each of which is needed."""
+
+    def difference_of(operations: Sequence[Operation]) -> Difference | None:
+        interval = 1 if len(operations) <= 64 else 64
+        return run(finding.world, operations, HANDLES, interval)
+
+    operations = shrink(finding.operations, lambda rest: difference_of(rest) is not None, tries)
+    difference = difference_of(operations)
+    if difference is None:
+        # only the original intervals show it
+        return finding
+    return Finding(finding.case, finding.world, tuple(operations[: difference.operations]), difference)
+
+
+def known_releases(names: Sequence[str]) -> tuple[str, ...]:
+    """Releases that the reference has, by any name that the model knows; all of them for ().
+
+    Raises:
+        ReleaseError: no such release.
+        InputError: the reference does not have it.
+    """
+    found = [find_release(name).name for name in names] or list(RELEASES)
+    for name in found:
+        if name not in RELEASES:
+            raise InputError(f"the reference has no release {name}: choose one of {', '.join(RELEASES)}")
+    return tuple(dict.fromkeys(found))
+
+
+class Log:
+    """A file with one line of JSON for each finished chunk, so that a run that was cut short counts and goes on."""
+
+    def __init__(self, path: Path | None, plan: Campaign) -> None:
+        self.path = path
+        self.plan = plan
+        self.done: dict[int, int] = {}
+        if path is not None and path.exists():
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                try:
+                    row = json.loads(line)
+                    if row["plan"] == self.key():
+                        self.done[row["chunk"]] = row["operations"]
+                except (ValueError, KeyError, TypeError):
+                    raise InputError(
+                        f"{path}, line {number}: this is no line of a fuzz log: name another file"
+                    ) from None
+
+    def key(self) -> list[object]:
+        """What a line must have in common with a run to count for it."""
+        return [list(self.plan.releases), self.plan.seed, self.plan.interval, self.plan.model, OPERATIONS, CASES]
+
+    def add(self, chunk: Chunk) -> None:
+        """Write the line of a chunk."""
+        if self.path is None:
+            return
+        row = {
+            "plan": self.key(),
+            "chunk": chunk.number,
+            "release": chunk.release,
+            "cases": [chunk.first_case, chunk.first_case + CASES],
+            "operations": chunk.operations,
+            "finding": None
+            if chunk.finding is None
+            else {"case": chunk.finding.case.number, **asdict(chunk.finding.difference)},
+        }
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+Progress = Callable[[int, int], None]

@@ -1,0 +1,231 @@
+"""The model and the reference in lock-step: the same operations on both, every answer compared, the whole state now and then."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import PageblockError
+from ..mm import OPERATION, Migratetype
+from ..mm.errors import ContigRefused, InvariantError, KernelBugError
+from .world import World
+
+__all__ = [
+    "ALLOC",
+    "ATOMIC",
+    "CONTIG",
+    "CONTIG_PAGES",
+    "Difference",
+    "FREE",
+    "FREE_CONTIG",
+    "ISOLATE",
+    "Lockstep",
+    "Operation",
+    "UNDO",
+    "UNRESERVE",
+    "run",
+]
+
+#: Kinds of operations; the first five are those of ``Zone.run``.
+ALLOC, FREE, CONTIG, FREE_CONTIG, ATOMIC, ISOLATE, UNDO, CONTIG_PAGES, UNRESERVE = range(1, 10)
+
+#: Kind, order, migratetype, flags, handle, first page counted from the zone's first, pages: the fields of ``OPERATION``.
+Operation = tuple[int, int, int, int, int, int, int]
+
+#: An empty handle of ``Zone.run``.
+EMPTY = 0xFFFFFFFF
+
+#: Invariants of the model that every release keeps. Counters and list types are compared with the reference's: releases
+#: before 6.10 themselves let them go wrong.
+ALWAYS = {"list links", "listed block", "one state", "every free block listed", "zone end", "per-cpu lists"}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the two parted: after how many operations, what it is about, what the model and the reference have.
+
+    ``reference`` is None where the model breaks an invariant.
+    """
+
+    operations: int
+    what: str
+    model: str
+    reference: str | None
+
+
+class Lockstep:
+    """Both zones of a world, and the operations that the reference has done and the model has still to do."""
+
+    def __init__(self, world: World, handles: int, *, invariants: bool = True) -> None:
+        self.world = world
+        self.zone = world.zone()
+        self.reference = world.reference()
+        self.handles = np.full(handles, EMPTY, np.uint32)
+        self.base = self.zone.base()
+        self.invariants = invariants
+        self.pending: list[Operation] = []
+        self.answers: list[int] = []
+        self.done = 0
+
+    # ---- one side at a time ----
+
+    def apply(self, operation: Operation) -> int:
+        """Do an operation on the reference; the model follows when ``compare`` is called."""
+        answer = self.on_reference(operation)
+        self.pending.append(operation)
+        self.answers.append(answer)
+        return answer
+
+    def on_reference(self, operation: Operation) -> int:
+        """What the reference answers: a pfn, 0 where there is none, or a negative errno."""
+        kind, order, mt, flags, handle, start, nr_pages = operation
+        reference = self.reference
+        if kind in (ALLOC, ATOMIC):
+            return reference.run_alloc(handle, order, mt, flags, kind == ATOMIC)
+        if kind == FREE:
+            return reference.run_free(handle)
+        if kind == FREE_CONTIG:
+            return reference.run_free_contig(handle, nr_pages)
+        first = self.world.start_pfn + start
+        if kind == CONTIG:
+            return reference.run_contig(handle, first, first + nr_pages, mt, flags)
+        if kind == ISOLATE:
+            return reference.isolate_range(first, first + nr_pages, mt)
+        if kind == UNDO:
+            reference.undo_range(*reference.span(first, first + nr_pages), mt)
+            return 0
+        if kind == CONTIG_PAGES:
+            if handle in reference.handles:
+                return -17
+            pfn = reference.alloc_contig_pages(nr_pages, flags, handle)
+            if pfn >= 0:
+                reference.handles[handle] = pfn
+            return pfn
+        return int(reference.unreserve_highatomic(mt, bool(flags)))
+
+    def on_model(self, operation: Operation) -> int:
+        """The same for what ``Zone.run`` does not know; handles follow the pages that move meanwhile."""
+        self.zone.lend_handles(self.handles)
+        try:
+            return self.by_method(operation)
+        finally:
+            self.zone.return_handles()
+
+    def by_method(self, operation: Operation) -> int:
+        """What the method of an operation answers."""
+        kind, _, mt, flags, handle, start, nr_pages = operation
+        first = self.world.start_pfn + start
+        zone = self.zone
+        try:
+            if kind == ISOLATE:
+                zone.start_isolate_page_range(first, first + nr_pages, mt)
+                return 0
+            if kind == UNDO:
+                zone.undo_isolate_page_range(first, first + nr_pages, mt)
+                return 0
+            if kind == CONTIG_PAGES:
+                if self.handles[handle] != EMPTY:
+                    return -17
+                taken = zone.alloc_contig_pages(nr_pages, page_class=flags, owner=handle)
+                self.handles[handle] = taken.start_pfn - self.base
+                return int(taken.start_pfn)
+            return int(zone.unreserve_highatomic_pageblock(mt, bool(flags)))
+        except ContigRefused as refused:
+            return -refused.errno
+        except KernelBugError:
+            return -131
+
+    def run_model(self) -> list[int]:
+        """Do what is pending on the model, in as few calls as possible; its answers."""
+        answers: list[int] = []
+        moves: list[tuple[int, int | None, int]] = []
+        at = 0
+        pending = self.pending
+        while at < len(pending):
+            if pending[at][0] > ATOMIC:
+                answers.append(self.on_model(pending[at]))
+                at += 1
+                continue
+            end = at
+            while end < len(pending) and pending[end][0] <= ATOMIC:
+                end += 1
+            ops = np.array(pending[at:end], dtype=OPERATION)
+            answers += self.zone.run(ops, self.handles, moves).tolist()
+            at = end
+        self.model_moves = moves
+        return answers
+
+    # ---- comparing ----
+
+    def compare(self, state: bool) -> Difference | None:
+        """Let the model do what is pending, and compare the answers, with ``state`` also all that either side holds."""
+        expected, pending = self.answers, self.pending
+        try:
+            answers = self.run_model()
+        except PageblockError as error:
+            return Difference(self.done + len(pending), "error", " ".join(str(error).split()), "no error")
+        self.pending, self.answers = [], []
+        if answers != expected:
+            for index, (mine, theirs) in enumerate(zip(answers, expected, strict=True)):
+                if mine != theirs:
+                    return Difference(self.done + index + 1, "answer", str(mine), str(theirs))
+        self.done += len(expected)
+        return self.compare_states() if state else None
+
+    def compare_states(self) -> Difference | None:
+        """Free lists in order, pageblock types, counters, handles; then the model's invariants."""
+        for what, mine, theirs in self.states():
+            if mine != theirs:
+                return Difference(self.done, what, str(mine), str(theirs))
+        if self.invariants:
+            try:
+                self.zone.check()
+            except InvariantError as broken:
+                if broken.invariant not in ALWAYS:
+                    return None
+                return Difference(self.done, broken.invariant, broken.message, None)
+        return None
+
+    def states(self) -> list[tuple[str, object, object]]:
+        """What is compared: its name, the model's, the reference's."""
+        zone, reference = self.zone, self.reference
+        found: list[tuple[str, object, object]] = [
+            ("NR_FREE_PAGES", zone.nr_free_pages, reference.nr_free),
+            ("NR_FREE_CMA_PAGES", zone.nr_free_cma_pages, reference.nr_free_cma),
+            ("nr_isolate_pageblock", zone.nr_isolate_pageblock, reference.nr_isolated),
+            ("nr_reserved_highatomic", zone.reserves()["highatomic"], reference.nr_reserved_highatomic),
+            ("pageblock types", zone.pageblock_types.tolist(), list(reference.types.values())),
+        ]
+        for order, lists in enumerate(reference.lists):
+            for mt, entries in enumerate(lists):
+                name = f"order {order} {Migratetype(mt).name} list"
+                found.append((name, zone.free_list(order, mt).tolist(), list(entries)))
+        held = np.flatnonzero(self.handles != EMPTY)
+        mine = dict(zip(held.tolist(), (self.handles[held].astype(np.int64) + self.base).tolist(), strict=True))
+        found.append(("handles", mine, dict(sorted(reference.handles.items()))))
+        return found
+
+
+def run(
+    world: World,
+    operations: Sequence[Operation],
+    handles: int,
+    interval: int,
+    *,
+    invariants: bool = True,
+    watch: Callable[[Lockstep], None] | None = None,
+) -> Difference | None:
+    """Run a fixed sequence on both; the first difference. ``interval``: operations between comparisons of the states."""
+    pair = Lockstep(world, handles, invariants=invariants)
+    difference = pair.compare_states()
+    if difference is not None:
+        return difference
+    for at in range(0, len(operations), interval):
+        for operation in operations[at : at + interval]:
+            pair.apply(operation)
+        difference = pair.compare(True)
+        if difference is not None:
+            return difference
+        if watch is not None:
+            watch(pair)
+    return None
