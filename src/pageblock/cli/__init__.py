@@ -46,8 +46,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.about:
             return None
-        # a module cannot bear the name of a keyword
-        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        # a module cannot bear the name of a keyword, nor one with a dash
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = importlib.import_module(f".{name}", self.package).command
         return command
 
