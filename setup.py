@@ -1,5 +1,7 @@
 """Build of the compiled core: the rooms of mm/ as one extension, the two hot loops of reading as others."""
 
+import os
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -14,11 +16,16 @@ FLAGS = [
     "-DCYTHON_INLINE=inline __attribute__((always_inline))",
 ]
 
+# "make sanitize": every index is checked, and the compiler checks what C leaves undefined; slow, and for its own build folder
+SANITIZE = os.environ.get("PAGEBLOCK_SANITIZE", "")
+if SANITIZE:
+    FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]
+LINK = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
+
 extensions = cythonize(
     [
-        Extension("pageblock.mm._core", ["src/pageblock/mm/_core.pyx"], extra_compile_args=FLAGS),
-        Extension("pageblock.machine._actions", ["src/pageblock/machine/_actions.pyx"], extra_compile_args=FLAGS),
-        Extension("pageblock.machine._scan", ["src/pageblock/machine/_scan.pyx"], extra_compile_args=FLAGS),
+        Extension(name, [f"src/{name.replace('.', '/')}.pyx"], extra_compile_args=FLAGS, extra_link_args=LINK)
+        for name in ("pageblock.mm._core", "pageblock.machine._actions", "pageblock.machine._scan")
     ],
     include_path=["src"],
 )

@@ -13,7 +13,10 @@ from typing import Any
 
 import click
 
-__all__ = ["Commands", "main"]
+__all__ = ["Commands", "complain", "main"]
+
+#: Longest message, characters: what was wrong may hold a name of any length.
+MOST_MESSAGE = 600
 
 #: Subcommand -> what it is for; its module here has the same name (``try_`` for "try") and a click command ``command``.
 COMMANDS = {
@@ -104,9 +107,18 @@ def main(args: list[str] | None = None) -> int:
 
 def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """A warning as one line."""
-    print(f"pageblock: {message}", file=sys.stderr)
+    complain(message)
 
 
 def _fail(message: str) -> int:
-    print(f"pageblock: {' '.join(message.split())}", file=sys.stderr)
+    complain(message)
     return 2
+
+
+def complain(message: object) -> None:
+    """One line on stderr: what a terminal would obey is escaped, and what nobody would read is cut out of the middle."""
+    text = " ".join(str(message).split())
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) > MOST_MESSAGE:
+        text = f"{text[: MOST_MESSAGE // 2]} … {text[-MOST_MESSAGE // 2 :]}"
+    print(f"pageblock: {text}", file=sys.stderr)

@@ -115,14 +115,16 @@ def dma(memory: Memory, random: Random) -> Requests:
 def hugetlb(memory: Memory, random: Random) -> Requests:
     """Gigantic pages."""
     zone = memory.members[0].zone
-    pool = HugetlbPool(memory, random.choice((11, 12, number(random))))
+    made: list[HugetlbPool] = []
+    order = random.choice((11, 12, number(random)))
     count, node = random.choice((0, 1, 2, number(random))), random.choice((None, 0, number(random)))
     return [
         ("gigantic_order", lambda: gigantic_order(number(random), zone.geometry)),
-        ("set_nr_hugepages", lambda: pool.set_nr_hugepages(min(count, 9999), node)),
-        ("alloc_gigantic_page", lambda: pool.alloc_gigantic_page(node or 0)),
-        ("dissolve", lambda: pool.dissolve(number(random))),
-        ("set_nr_hugepages", lambda: pool.set_nr_hugepages(0)),
+        ("HugetlbPool", lambda: made.append(HugetlbPool(memory, order))),
+        ("set_nr_hugepages", lambda: [pool.set_nr_hugepages(min(count, 9999), node) for pool in made]),
+        ("alloc_gigantic_page", lambda: [pool.alloc_gigantic_page(node or 0) for pool in made]),
+        ("dissolve", lambda: [pool.dissolve(number(random)) for pool in made]),
+        ("set_nr_hugepages", lambda: [pool.set_nr_hugepages(0) for pool in made]),
     ]
 
 

@@ -22,8 +22,8 @@ __all__ = ["REFUSALS", "ask_batch", "ask_state", "ask_zone", "odd_argument"]
 #: Refused before anything was done; the others (-EBUSY, out of memory, a kernel's BUG) are answers.
 REFUSALS = (UsageError, RangeError, GeometryError, ReleaseError, InputError)
 
-#: Pages of a zone that would take the machine's memory: such a number says nothing of how it is treated.
-TOO_LARGE = range(1 << 20, 1 << 32)
+#: Pages of a zone from which on it would take the machine's memory, up to where it is refused.
+LARGE, REFUSED = 1 << 20, 1 << 32
 
 
 class Index:
@@ -283,7 +283,7 @@ def ask_creation(random: Random) -> Outcome:
     for name in values:
         if random.random() < 0.3:
             values[name] = odd_argument(random)
-            if name == "nr_pages" and isinstance(values[name], int) and values[name] in TOO_LARGE:
+            if name == "nr_pages" and isinstance(values[name], int) and LARGE <= values[name] < REFUSED:
                 values[name] = 0
     dummy = Zone(16, max_order=2, pageblock_order=2)
     return call(dummy, "Zone", Zone, [], values)
