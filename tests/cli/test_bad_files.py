@@ -1,4 +1,4 @@
-"""Every file of a machine bad in every way that people have seen: answered without it, or one line, exit 2, and nothing written."""
+"""Every file of a machine bad in every way that people have seen: done without, or one line, exit 2, nothing written."""
 
 import os
 import resource
@@ -18,7 +18,8 @@ from pageblock.cli import main
 
 #: Files that a machine is read from.
 FILES = (
-    "zoneinfo", "buddyinfo", "pagetypeinfo", "iomem", "meminfo", "vmstat", "version", "cmdline", "page_owner", "kpageflags", "kpagecount",
+    "zoneinfo", "buddyinfo", "pagetypeinfo", "iomem", "meminfo", "vmstat", "version", "cmdline", "page_owner", "kpageflags",
+    "kpagecount",
 )  # fmt: skip
 
 #: What is refused in a folder that a person made; all else is answered, with a remark. The files must tell of one machine.
@@ -41,7 +42,13 @@ def machine(seed: int = 5) -> dict[str, bytes]:
 
 def older(name: str, data: bytes) -> bytes:
     """As a kernel of the 3.x wrote it: no protection lines, no per-node counters, no page block order."""
-    words = {"zoneinfo": b"managed", "pagetypeinfo": b"Isolate", "meminfo": b"Cma", "iomem": b"Kernel", "buddyinfo": b"none"}
+    words = {
+        "zoneinfo": b"managed",
+        "pagetypeinfo": b"Isolate",
+        "meminfo": b"Cma",
+        "iomem": b"Kernel",
+        "buddyinfo": b"none",
+    }
     gone = words.get(name, b"none of these")
     return b"".join(line for line in data.splitlines(True) if gone not in line)
 
@@ -50,7 +57,9 @@ def newer(name: str, data: bytes) -> bytes:
     """With fields that no kernel has yet."""
     if name.startswith("kpage"):
         return data
-    return data + (b"        brand_new 7\n" if name == "zoneinfo" else b"BrandNew: 7 kB\n" if name == "meminfo" else b"")
+    return data + (
+        b"        brand_new 7\n" if name == "zoneinfo" else b"BrandNew: 7 kB\n" if name == "meminfo" else b""
+    )
 
 
 def spoil(folder: Path, name: str, what: str) -> None:

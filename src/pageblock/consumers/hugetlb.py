@@ -58,7 +58,9 @@ def hugetlb_cma_reserve(boot: CmaBoot, size: int, order: int, nodes: Sequence[in
     """
     geometry, kernel = boot.geometry, kernel_version(boot.release)
     if not 0 <= order <= 26 or not nodes:
-        raise UsageError(f"hugetlb_cma of pages of order {order:,} on nodes {nodes}: orders are 0 to 26, a node at least")
+        raise UsageError(
+            f"hugetlb_cma of pages of order {order:,} on nodes {nodes}: orders are 0 to 26, a node at least"
+        )
     page = geometry.page_size << order
     if size < page:
         raise UsageError(f"hugetlb_cma={size} is less than a gigantic page of {page} bytes")

@@ -521,7 +521,9 @@ class Zone(HotplugZone):
         if handles is None:
             largest = int(ops["handle"].max()) if n else 0
             if largest >= MOST_FRESH:
-                raise UsageError(f"handle {largest} needs {largest + 1} entries: hand in handles, or number them from 0")
+                raise UsageError(
+                    f"handle {largest} needs {largest + 1} entries: hand in handles, or number them from 0"
+                )
             handles = np.full(largest + 1, NO_PAGE, np.uint32)
         if n == 0:
             return np.zeros(0, np.int64)

@@ -77,7 +77,7 @@ def ptr64s(a: Any) -> cython.p_longlong:
 def eight(of: cython.p_uchar, pfn: cython.ulonglong) -> cython.ulonglong:
     """The bytes of eight frames from ``pfn`` on as one word; the array must hold them all."""
     if cython.compiled:
-        # not a cast: a word need not begin at a multiple of its size here, which C leaves undefined; memcpy is one load all the same
+        # not a cast: the word need not begin at a multiple of its size, which C leaves undefined; memcpy is one load, too
         word: cython.ulonglong = 0
         memcpy(cython.address(word), of + pfn, 8)
         return word

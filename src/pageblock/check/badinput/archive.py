@@ -15,7 +15,18 @@ from .mutate import NUMBERS, pack, spoil_bytes
 
 __all__ = ["ask_archive", "ask_sosreport"]
 
-KINDS = (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, b"9", b"x", b"g", b"L")
+KINDS = (
+    tarfile.REGTYPE,
+    tarfile.SYMTYPE,
+    tarfile.LNKTYPE,
+    tarfile.CHRTYPE,
+    tarfile.FIFOTYPE,
+    tarfile.DIRTYPE,
+    b"9",
+    b"x",
+    b"g",
+    b"L",
+)
 ROOTS = ("", "./", "machine/", "sosreport-host-2026/proc/", "a/b/c/d/proc/", "../", "/abs/proc/", "proc/proc/")
 #: Where sos report keeps what is no file of /proc.
 BESIDE = {"page_owner": "sys/kernel/debug/page_owner"}
@@ -25,16 +36,24 @@ def members(files: dict[str, bytes], root: str, random: Random) -> list[tuple[ta
     """Entries of an archive, now and then with a wrong kind, link, size or name, doubled or left out."""
     found: list[tuple[tarfile.TarInfo, bytes]] = []
     for name, data in files.items():
-        entry = tarfile.TarInfo(root.removesuffix("proc/") + BESIDE[name] if name in BESIDE and "proc/" in root else root + name)
+        entry = tarfile.TarInfo(
+            root.removesuffix("proc/") + BESIDE[name] if name in BESIDE and "proc/" in root else root + name
+        )
         entry.size = len(data)
         odd = random.random()
         if odd < 0.02:
             entry.type = random.choice(KINDS)
-            entry.linkname = random.choice(("", "zoneinfo", "../" * 20 + "etc/passwd", entry.name, "/etc/passwd", "\udcff"))
+            entry.linkname = random.choice(
+                ("", "zoneinfo", "../" * 20 + "etc/passwd", entry.name, "/etc/passwd", "\udcff")
+            )
         elif odd < 0.04:
-            entry.name = random.choice(("x" * 5000, "../" + name, "\udcff" + name, name + "\n", "", "/", "a/../" + entry.name))
+            entry.name = random.choice(
+                ("x" * 5000, "../" + name, "\udcff" + name, name + "\n", "", "/", "a/../" + entry.name)
+            )
         elif odd < 0.05:
-            entry.pax_headers = {random.choice(("size", "path", "GNU.sparse.map", "mtime")): str(random.choice(NUMBERS))}
+            entry.pax_headers = {
+                random.choice(("size", "path", "GNU.sparse.map", "mtime")): str(random.choice(NUMBERS))
+            }
         found.append((entry, data))
         if random.random() < 0.02:
             found.append((entry, spoil_bytes(data, random)))
@@ -65,8 +84,12 @@ def spoil_archive(data: bytes, random: Random) -> bytes:
         return spoil_bytes(data, random)
     at = random.choice(headers)
     header = bytearray(data[at : at + 512])
-    start, size = random.choice(((0, 100), (100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (157, 100), (257, 8), (345, 155)))
-    field = random.choice((f"{abs(random.choice(NUMBERS)):o}".encode(), random.randbytes(size), b"\x80" + b"\xff" * size, b"-1", b""))
+    start, size = random.choice(
+        ((0, 100), (100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (157, 100), (257, 8), (345, 155))
+    )
+    field = random.choice(
+        (f"{abs(random.choice(NUMBERS)):o}".encode(), random.randbytes(size), b"\x80" + b"\xff" * size, b"-1", b"")
+    )
     header[start : start + size] = field[:size].ljust(size, b"\0")
     if random.random() < 0.8:
         header[148:156] = b" " * 8
@@ -113,6 +136,8 @@ def ask_sosreport(folder: Path, out: Path, random: Random) -> Invocation:
     write_folder(root / random.choice(("proc", "proc", "a/b/proc", "memory")), files, random)
     kernel = root / "sos_commands" / "kernel"
     kernel.mkdir(parents=True)
-    (kernel / "uname_-a").write_bytes(random.choice((b"Linux host 5.14.0-70.el9 #1 SMP x86_64\n", b"", b"\xff\0", b"Linux")))
+    (kernel / "uname_-a").write_bytes(
+        random.choice((b"Linux host 5.14.0-70.el9 #1 SMP x86_64\n", b"", b"\xff\0", b"Linux"))
+    )
     (kernel / "dmesg").write_bytes(random.choice((b"[    0.000000] Linux version 6.1.0\n", b"", b"\xff" * 70_000)))
     return ask_machine(root, out, random)

@@ -23,11 +23,79 @@ class Parameter:
 #: What can be called: the words that name a subcommand, and what it takes.
 Surface = Mapping[tuple[str, ...], Sequence[Parameter]]
 
-SIZES = ("2M", "4M", "1G", "64MiB", "0", "-1", "2m", "3M", "1.5M", "1e3", "2 M", "4095", "8E", "16E", "99999999999G", "M", "0x100000", "1Mx")
-RANGES = ("0", "0-1", "0x400-0x500", "0x500-0x400", "1-", "-", "-1", "1-2-3", "0-99999999999", "0x", "a-b", "1024", "512-512", "0-0xfffffffffffff")
-RELEASES = ("6.1", "5.15", "seed", "naive", "seed-p4", "5.15+p1", "6.12", "7.0", "", "6.1 ", "SEED", "seed-p", "6.1+fa", "seed-as-posted", "5.15+p1+p1")
+SIZES = (
+    "2M",
+    "4M",
+    "1G",
+    "64MiB",
+    "0",
+    "-1",
+    "2m",
+    "3M",
+    "1.5M",
+    "1e3",
+    "2 M",
+    "4095",
+    "8E",
+    "16E",
+    "99999999999G",
+    "M",
+    "0x100000",
+    "1Mx",
+)
+RANGES = (
+    "0",
+    "0-1",
+    "0x400-0x500",
+    "0x500-0x400",
+    "1-",
+    "-",
+    "-1",
+    "1-2-3",
+    "0-99999999999",
+    "0x",
+    "a-b",
+    "1024",
+    "512-512",
+    "0-0xfffffffffffff",
+)
+RELEASES = (
+    "6.1",
+    "5.15",
+    "seed",
+    "naive",
+    "seed-p4",
+    "5.15+p1",
+    "6.12",
+    "7.0",
+    "",
+    "6.1 ",
+    "SEED",
+    "seed-p",
+    "6.1+fa",
+    "seed-as-posted",
+    "5.15+p1+p1",
+)
 AREAS = ("4M", "4M@4M", "4M@0-8M", "2M@1M", "4M@", "@4M", "1G", "-1", "4M@-1", "64K@4G-8G", "0")
-TEXTS = ("", " ", "x", "\udcff", "a\nb", "%s", "--", "-", "--json", "日本", "\x1b[2J", "x" * 5000, "/", ".", "Normal", "0:Normal", "9:DMA")
+TEXTS = (
+    "",
+    " ",
+    "x",
+    "\udcff",
+    "a\nb",
+    "%s",
+    "--",
+    "-",
+    "--json",
+    "日本",
+    "\x1b[2J",
+    "x" * 5000,
+    "/",
+    ".",
+    "Normal",
+    "0:Normal",
+    "9:DMA",
+)
 
 #: Commands that take long when nothing is wrong with their arguments: they get one that is.
 LONG = ({"series"}, {"check"})
@@ -58,7 +126,8 @@ def ask_arguments(surface: Surface, folder: Path, out: Path, random: Random) -> 
     for name, data in small_machine(random).items():
         (source / name).write_bytes(data)
     files = (
-        str(source), str(source), str(source / "zoneinfo"), str(folder / "nothing"), str(out / "page.html"), str(out / "new.x"), "/dev/null",
+        str(source), str(source), str(source / "zoneinfo"), str(folder / "nothing"), str(out / "page.html"), str(out / "new.x"),
+        "/dev/null",
         str(out / "no" / "where"), str(out), "/proc/self/mem", "/dev/full", f"{source}\0", str(source / "kpageflags"), "x" * 300,
     )  # fmt: skip
     words = random.choice(list(surface))
@@ -74,9 +143,13 @@ def ask_arguments(surface: Surface, folder: Path, out: Path, random: Random) -> 
             args += [parameter.name, given]
     for parameter in surface[words]:
         if not parameter.name:
-            args[random.randrange(len(args) + 1) : 0] = [value(parameter, files, random) for _ in range(random.choice((0, 1, 1, 1, 2)))]
+            args[random.randrange(len(args) + 1) : 0] = [
+                value(parameter, files, random) for _ in range(random.choice((0, 1, 1, 1, 2)))
+            ]
     if random.random() < 0.1:
-        args.insert(random.randrange(len(args) + 1), random.choice(("--nonsense", "-x", "--", "--help", "--from", *TEXTS)))
+        args.insert(
+            random.randrange(len(args) + 1), random.choice(("--nonsense", "-x", "--", "--help", "--from", *TEXTS))
+        )
     if any(part <= set(words) for part in LONG):
         args.append("--no-such-option")
     names = {p.name for p in surface[words]}

@@ -1,8 +1,8 @@
 """Consumers of contiguous memory, asked with numbers of the right type that make no sense."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from ...consumers.cma import CmaArea
 from ...consumers.cma_boot import CmaBoot, Memblock, activate
@@ -22,12 +22,45 @@ from .zone import REFUSALS, same
 __all__ = ["ask_consumers"]
 
 RELEASES = ("5.15", "seed", "6.1", "6.12", "6.19")
-PARAMETERS = ("", "64M", "0", "4M@4M", "4M@0-8M", "1G@", "-1", "99999999999999999999999G", "0x", "4M@x", "4M-8M", "1E", "\udcff", "4M@4M-2M")
+PARAMETERS = (
+    "",
+    "64M",
+    "0",
+    "4M@4M",
+    "4M@0-8M",
+    "1G@",
+    "-1",
+    "99999999999999999999999G",
+    "0x",
+    "4M@x",
+    "4M-8M",
+    "1E",
+    "\udcff",
+    "4M@4M-2M",
+)
 
 
 def number(random: Random) -> int:
     """A number: one that may fit, or one at which something ends."""
-    return random.choice((0, 1, 3, 16, 63, 64, 128, 512, 1024, 4096, 1 << 20, 1 << 22, 1 << 24, random.choice(NUMBERS), random.choice(NUMBERS)))
+    return random.choice(
+        (
+            0,
+            1,
+            3,
+            16,
+            63,
+            64,
+            128,
+            512,
+            1024,
+            4096,
+            1 << 20,
+            1 << 22,
+            1 << 24,
+            random.choice(NUMBERS),
+            random.choice(NUMBERS),
+        )
+    )
 
 
 def ask_consumers(random: Random) -> Outcome:
@@ -60,21 +93,37 @@ def ask(zone: Zone, name: str, function: Callable[[], Any]) -> Outcome:
 
 
 Requests = list[tuple[str, Callable[[], Any]]]
+T = TypeVar("T")
+
+
+def each(made: Sequence[T], do: Callable[[T], Any]) -> None:
+    """Do it with what was made, if it was."""
+    for one in made:
+        do(one)
 
 
 def cma(memory: Memory, random: Random) -> Requests:
     """An area somewhere, its bitmap, allocations and releases."""
     zone = memory.members[0].zone
     made: list[CmaArea] = []
-    base, count, bit = random.choice((0, 1024, 4096, number(random))), random.choice((512, 1024, number(random))), random.choice((0, 0, 2, number(random)))
+    base, count, bit = (
+        random.choice((0, 1024, 4096, number(random))),
+        random.choice((512, 1024, number(random))),
+        random.choice((0, 0, 2, number(random))),
+    )
     pages, align = number(random), random.choice((0, 4, number(random)))
     return [
         ("CmaArea", lambda: made.append(CmaArea(random.choice((zone, memory)), base, count, bit))),
-        ("activate", lambda: [area.activate() for area in made]),
+        ("activate", lambda: each(made, CmaArea.activate)),
         ("alloc", lambda: [area.alloc(pages, align) for area in made]),
         ("alloc", lambda: [area.alloc(8, 0) for area in made]),
         ("release", lambda: [area.release(number(random), pages) for area in made]),
-        ("load_bitmap", lambda: [area.load_bitmap([random.random() < 0.5] * random.choice((1, count if count < 9999 else 0))) for area in made]),
+        (
+            "load_bitmap",
+            lambda: each(
+                made, lambda a: a.load_bitmap([True, False] * random.choice((1, min(max(count, 0), 9998) // 2)))
+            ),
+        ),
         ("debugfs", lambda: [area.debugfs() for area in made]),
     ]
 
@@ -84,17 +133,27 @@ def boot(memory: Memory, random: Random) -> Requests:
     zone = memory.members[0].zone
     geometry = zone.geometry
     block = Memblock([(0, 8192 * 4096, 0)], [(0, 1 << 20)], random.choice((None, 1 << 24)), random.random() < 0.5)
-    made = CmaBoot(block, zone.release, Geometry(8192, 0, geometry.max_order, geometry.pageblock_order, 4096, None), random.choice((20, 1, 0)))
-    values = [random.choice((0, 1 << 22, 1 << 24, number(random))) for _ in range(6)]
+    made = CmaBoot(
+        block,
+        zone.release,
+        Geometry(8192, 0, geometry.max_order, geometry.pageblock_order, 4096, None),
+        random.choice((20, 1, 0)),
+    )
+    v = values = [random.choice((0, 1 << 22, 1 << 24, number(random))) for _ in range(6)]
     text = random.choice(PARAMETERS)
     request = FadumpRequest(values[0], random.random() < 0.5, random.choice(("pseries", "powernv", "x")), *values[1:4])
     return [
         ("memparse", lambda: memparse(text)),
         ("dma_contiguous_reserve", lambda: dma_contiguous_reserve(made, early_cma(text), values[0], values[1])),
-        ("declare_contiguous", lambda: made.declare_contiguous(*values[:5], random.random() < 0.5, None)),
-        ("init_reserved_mem", lambda: made.init_reserved_mem(*values[:3])),
+        ("declare_contiguous", lambda: made.declare_contiguous(v[0], v[1], v[2], v[3], v[4], random.random() < 0.5)),
+        ("init_reserved_mem", lambda: made.init_reserved_mem(v[0], v[1], v[2])),
         ("rmem_cma_setup", lambda: rmem_cma_setup(made, TreeNode("x", values[0], values[1]))),
-        ("hugetlb_cma_reserve", lambda: hugetlb_cma_reserve(made, values[0], random.choice((11, 18, number(random))), random.choice(([0], [0, 1], [])))),
+        (
+            "hugetlb_cma_reserve",
+            lambda: hugetlb_cma_reserve(
+                made, values[0], random.choice((11, 18, number(random))), random.choice(([0], [0, 1], []))
+            ),
+        ),
         ("fadump_reserve_mem", lambda: fadump_reserve_mem(made, request)),
         ("activate", lambda: [activate(zone, area) for area in made.areas]),
     ]
@@ -138,7 +197,10 @@ def hotplug(memory: Memory, random: Random) -> Requests:
         ("MemoryHotplug", lambda: made.append(MemoryHotplug(memory, size, section_pages=section))),
         ("offline_block", lambda: [one.offline_block(number(random)) for one in made]),
         ("offline_pages", lambda: [one.offline_pages(start, pages) for one in made]),
-        ("online_pages", lambda: [one.online_pages(start, pages, random.choice((None, "Normal", "Movable", "x"))) for one in made]),
+        (
+            "online_pages",
+            lambda: [one.online_pages(start, pages, random.choice((None, "Normal", "Movable", "x"))) for one in made],
+        ),
     ]
 
 
@@ -146,7 +208,9 @@ def virtio(memory: Memory, random: Random) -> Requests:
     """A virtio-mem device."""
     made: list[VirtioMem] = []
     device = VirtioMemDevice(
-        random.choice((0, 1 << 22, number(random))), random.choice((1 << 24, number(random))), random.choice((1 << 21, number(random)))
+        random.choice((0, 1 << 22, number(random))),
+        random.choice((1 << 24, number(random))),
+        random.choice((1 << 21, number(random))),
     )
 
     def add() -> None:
@@ -154,7 +218,7 @@ def virtio(memory: Memory, random: Random) -> Requests:
 
     return [
         ("VirtioMem", add),
-        ("adopt", lambda: [one.adopt() for one in made]),
+        ("adopt", lambda: each(made, VirtioMem.adopt)),
         ("request", lambda: [one.request(number(random)) for one in made]),
         ("online_block", lambda: [one.online_block(number(random)) for one in made]),
         ("states", lambda: [one.states() for one in made]),

@@ -20,7 +20,11 @@ def core(random: Random) -> bytes:
     """An ELF core dump of a kernel that has a little memory, or none of a kernel."""
     text = spoil_text(VMCOREINFO, random) if random.random() < 0.6 else VMCOREINFO
     name = random.choice((b"VMCOREINFO\0", b"VMCOREINFO\0", b"CORE\0"))
-    note = struct.pack("<III", len(name), len(text), 0) + name.ljust(-(-len(name) // 4) * 4, b"\0") + text.ljust(-(-len(text) // 4) * 4, b"\0")
+    note = (
+        struct.pack("<III", len(name), len(text), 0)
+        + name.ljust(-(-len(name) // 4) * 4, b"\0")
+        + text.ljust(-(-len(text) // 4) * 4, b"\0")
+    )
     header = 64 + 2 * 56
     memory = bytes(4096)
     elf = b"\x7fELF" + bytes((2, 1, 1, 0)) + bytes(8)
@@ -39,9 +43,15 @@ def ask_core(folder: Path, out: Path, random: Random) -> Invocation:
             begin = random.choice((64, 176, len(data)))
             data = data[:4] + spoil_bytes(data[4:begin], random) + data[begin:]
     elif kind == 4:
-        data = b"KDUMP   " + struct.pack("<i", random.choice((0, 1, 6, 7, -1, 2**31 - 1))) + random.randbytes(random.choice((0, 50, 5000)))
+        data = (
+            b"KDUMP   "
+            + struct.pack("<i", random.choice((0, 1, 6, 7, -1, 2**31 - 1)))
+            + random.randbytes(random.choice((0, 50, 5000)))
+        )
     else:
-        data = random.choice((b"DISKDUMP", b"makedumpfile", b"\x7fELF")) + random.randbytes(random.choice((0, 10, 5000)))
+        data = random.choice((b"DISKDUMP", b"makedumpfile", b"\x7fELF")) + random.randbytes(
+            random.choice((0, 10, 5000))
+        )
     path = folder / random.choice(("vmcore", "dump.elf", "machine.parquet"))
     path.write_bytes(data)
     asked = ask_machine(path, out, random)

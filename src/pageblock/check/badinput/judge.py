@@ -37,7 +37,11 @@ class Fault(Exception):
 
 def where(error: BaseException) -> str:
     """Type of an exception and the innermost of our lines that it went through."""
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "pageblock" in frame.filename and "badinput" not in frame.filename]
+    ours = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "pageblock" in frame.filename and "badinput" not in frame.filename
+    ]
     place = f"{'/'.join(Path(ours[-1].filename).parts[-2:])}:{ours[-1].lineno}" if ours else "outside"
     return f"{type(error).__name__} at {place}"
 

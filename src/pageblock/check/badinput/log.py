@@ -21,11 +21,12 @@ MESSAGES = (
     "alloc_contig_range: [1c400, 1c500) PFNs busy\nalloc_contig_range: 1 callbacks suppressed",
     "alloc_contig_range: [38400, 38500) PFNs busy",
     "page:ffffea0004c00000 refcount:2 mapcount:1 mapping:ffff8881d0c1a2b8 index:0x3 pfn:0x130000\n"
-    "aops:ext4_da_aops ino:12 dentry name:\"a\\x1bb\"\n"
+    'aops:ext4_da_aops ino:12 dentry name:"a\\x1bb"\n'
     "flags: 0x17ffffc0000000(locked|lru|dirty|node=0|zone=2|lastcpupid=0x1fffff)\n"
     "raw: 0017ffffc0000000 dead000000000100 dead000000000122 0000000000000000\npage dumped because: unmovable page\n"
     "page_owner tracks the page as allocated\n"
-    "page last allocated via order 0, migratetype Movable, gfp_mask 0x100cca(GFP_HIGHUSER_MOVABLE), pid 1, tgid 1 (systemd), ts 1\n"
+    "page last allocated via order 0, migratetype Movable, gfp_mask 0x100cca(GFP_HIGHUSER_MOVABLE), pid 1"
+    ", tgid 1 (systemd), ts 1\n"
     " post_alloc_hook+0x1/0x2\n ext4_readpage+0x3/0x4",
     "migrating pfn 130000 failed ret:1\npage: refcount:3 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x130000\n"
     "page dumped because: migration failure",
@@ -33,7 +34,8 @@ MESSAGES = (
     "Offlined Pages 32768",
     "virtio_mem virtio0: plugging memory: 0x140000000 - 0x147ffffff\nvirtio_mem virtio0: adding memory failed: -17",
     "HugeTLB: allocating 4 of page size 1.00 GiB failed.  Only allocated 1 hugepages.",
-    "kworker/0:1: page allocation failure: order:9, mode:0x40dc0(GFP_KERNEL|__GFP_COMP), nodemask=(null),cpuset=/,mems_allowed=0\n"
+    "kworker/0:1: page allocation failure: order:9, mode:0x40dc0(GFP_KERNEL|__GFP_COMP), nodemask=(null)"
+    ",cpuset=/,mems_allowed=0\n"
     "Mem-Info:\nactive_anon:1 inactive_anon:2 isolated_anon:0\n free:7311 free_pcp:1 free_cma:9\n"
     "Node 0 Normal free:20480kB boost:0kB min:8192kB low:10240kB high:12288kB reserved_highatomic:0KB present:1048576kB "
     "managed:1018328kB mlocked:0kB bounce:0kB free_pcp:220kB local_pcp:192kB free_cma:36kB\n"
@@ -71,7 +73,7 @@ def ask_log(folder: Path, out: Path, random: Random) -> Invocation:
         data = compress(data)
         if random.random() < 0.6:
             data = spoil_bytes(data, random)
-    more = ("--json",) if random.random() < 0.4 else ()
+    more: tuple[str, ...] = ("--json",) if random.random() < 0.4 else ()
     if random.random() < 0.1:
         more += ("--kernel", random.choice(("5.15.16", "6.1", "x", "", "9" * 400, "6.1\n", "\udcff")))
     if random.random() < 0.2:

@@ -264,9 +264,13 @@ def ask_machine(source: Path, out: Path, random: Random) -> Invocation:
     if kind == 11:
         return Invocation(("watch", *where, "--count", "1", *json))
     if kind == 12:
-        return Invocation(("try", "gigantic", *where, "--size", random.choice(("8M", "1G", "16M")), "--release", release, *json))
+        return Invocation(
+            ("try", "gigantic", *where, "--size", random.choice(("8M", "1G", "16M")), "--release", release, *json)
+        )
     if kind == 13:
         return Invocation(("try", "cma", *where, "--alloc", size, "--area", "4M", "--release", release, *json))
     if kind == 14:
-        return Invocation(("try", "offline", *where, "--block", "0-1", "--block-size", "4M", "--release", release, *json))
+        return Invocation(
+            ("try", "offline", *where, "--block", "0-1", "--block-size", "4M", "--release", release, *json)
+        )
     return Invocation(("score", str(source), *json))

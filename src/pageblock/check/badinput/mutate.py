@@ -182,7 +182,8 @@ def odd_value(random: Random) -> Any:
     """A value of any plain type."""
     return random.choice(
         (
-            *NUMBERS, *NUMBERS, None, True, False, 0.5, 1e300, float("nan"), float("inf"), "", "x", "12", "\ud800", "a\nb", "a" * 5000,
+            *NUMBERS, *NUMBERS, None, True, False, 0.5, 1e300, float("nan"), float("inf"), "", "x", "12", "\ud800", "a\nb",
+            "a" * 5000,
             (), [], {}, [1], {"a": 1}, [[]], [[1, 2], [3]], b"x", object,
         )
     )  # fmt: skip

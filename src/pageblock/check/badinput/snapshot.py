@@ -15,7 +15,18 @@ from .mutate import NUMBERS, odd_value, spoil_bytes, spoil_json, spoil_text
 
 __all__ = ["ask_dump", "ask_snapshot"]
 
-TYPES = (pa.int8(), pa.int32(), pa.int64(), pa.uint8(), pa.uint64(), pa.float64(), pa.string(), pa.binary(), pa.bool_(), pa.null())
+TYPES = (
+    pa.int8(),
+    pa.int32(),
+    pa.int64(),
+    pa.uint8(),
+    pa.uint64(),
+    pa.float64(),
+    pa.string(),
+    pa.binary(),
+    pa.bool_(),
+    pa.null(),
+)
 
 
 def ask_dump(folder: Path, out: Path, random: Random) -> Invocation:

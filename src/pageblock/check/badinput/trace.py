@@ -45,14 +45,17 @@ def sound_trace(random: Random) -> list[str]:
     base = zone.start_pfn
 
     def counted() -> str:
-        return f"free={zone.nr_free_pages} stat={zone.nr_free_pages} pcp=0 own={zone.geometry.nr_pages - zone.nr_free_pages} foreign=0"
+        free = zone.nr_free_pages
+        return f"free={free} stat={free} pcp=0 own={zone.geometry.nr_pages - free} foreign=0"
 
     def hashed(operation: int) -> str:
         lists, types, pcp = zone.digests()
         return f"H {operation} {lists:016x} {types:016x} {pcp:016x} {counted()}"
 
     lines = [f"V oracle 2 kernel={kernel} mode=trace pcp=0 why=0 profile=mixed seed=1 nops=99"]
-    lines += dump_lines(zone, kernel, "initial", {}, f"stat_free={zone.nr_free_pages} own=0 offnode=0 foreign=0 async_mig=0")
+    lines += dump_lines(
+        zone, kernel, "initial", {}, f"stat_free={zone.nr_free_pages} own=0 offnode=0 foreign=0 async_mig=0"
+    )
     lines.append(hashed(0))
     owned: dict[int, int] = {}
     handles = random.choice((3, 30, 120))

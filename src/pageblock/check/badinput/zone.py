@@ -42,7 +42,9 @@ def odd_argument(random: Random) -> Any:
     if how < 5:
         return odd_value(random)
     if how == 5:
-        return random.choice((np.uint64(2**64 - 1), np.int8(-1), np.float64(3), np.bool_(True), np.int64(5), np.array(3), np.array([3])))
+        return random.choice(
+            (np.uint64(2**64 - 1), np.int8(-1), np.float64(3), np.bool_(True), np.int64(5), np.array(3), np.array([3]))
+        )
     if how == 6:
         return Index(random.choice((3, -1, 2**70, "x", None)))
     return random.choice((Migratetype.CMA, PageClass.THP, PageClass.HOLE, Zone, len))
@@ -59,7 +61,9 @@ def small(zone: Zone, random: Random) -> dict[str, Callable[[], Any]]:
     return {
         "pfn": lambda: random.randrange(zone.start_pfn, zone.end_pfn),
         "block": aligned,
-        "end": lambda: random.choice((zone.end_pfn, aligned(), aligned() + block, random.randrange(zone.start_pfn, zone.end_pfn + 1))),
+        "end": lambda: random.choice(
+            (zone.end_pfn, aligned(), aligned() + block, random.randrange(zone.start_pfn, zone.end_pfn + 1))
+        ),
         "order": lambda: random.randint(0, zone.geometry.max_order),
         "mt": lambda: random.choice(list(Migratetype)),
         "class": lambda: random.choice(list(PageClass)),
@@ -74,7 +78,9 @@ def small(zone: Zone, random: Random) -> dict[str, Callable[[], Any]]:
         "classes": lambda: numbers(0, 16, random),
         "bits": lambda: np.zeros(random.choice((1, 2)), np.uint8),
         "types": lambda: np.array([random.choice((0, 1, 1, 2, 3, 4, 5)) for _ in zone.pageblock_types]),
-        "handles": lambda: random.choice((None, np.full(4, 2**32 - 1, np.uint32), np.array([0, 1, 2**32 - 2], np.uint32), np.arange(3))),
+        "handles": lambda: random.choice(
+            (None, np.full(4, 2**32 - 1, np.uint32), np.array([0, 1, 2**32 - 2], np.uint32), np.arange(3))
+        ),
     }
 
 
@@ -85,8 +91,20 @@ def numbers(low: int, high: int, random: Random) -> Any:
     if how < 0.8:
         return values
     if how < 0.9:
-        return np.array(values, random.choice((np.uint8, np.int16, np.uint32, np.int64, np.uint64, np.float64, object, "U3", bool)))
-    return random.choice((np.array([values]), np.zeros((0, 3)), [values], [None], [random.choice(NUMBERS)], np.array(values * 2)[::-1], values * 1000))
+        return np.array(
+            values, random.choice((np.uint8, np.int16, np.uint32, np.int64, np.uint64, np.float64, object, "U3", bool))
+        )
+    return random.choice(
+        (
+            np.array([values]),
+            np.zeros((0, 3)),
+            [values],
+            [None],
+            [random.choice(NUMBERS)],
+            np.array(values * 2)[::-1],
+            values * 1000,
+        )
+    )
 
 
 #: Method -> what it takes. A word with ``=`` is a keyword, which may be left out.
@@ -159,7 +177,9 @@ def used_zone(random: Random) -> Zone:
     """A small zone of some release after some sound operations."""
     world = random_world(random.choice(list(RELEASES)), random)
     if random.random() < 0.15:
-        zone = Zone(world.nr_pages, world.release, world.start_pfn, world.max_order, world.pageblock_order, populate=False)
+        zone = Zone(
+            world.nr_pages, world.release, world.start_pfn, world.max_order, world.pageblock_order, populate=False
+        )
     else:
         zone = world.zone()
     if random.random() < 0.3:
@@ -171,7 +191,11 @@ def used_zone(random: Random) -> Zone:
                 zone.free(taken.pop(random.randrange(len(taken))))
             else:
                 mt = random.choice((0, 1, 1, 2))
-                taken.append(zone.alloc(random.choice((0, 0, 0, 1, 2)), mt, pinned=random.random() < 0.1, atomic=random.random() < 0.1))
+                taken.append(
+                    zone.alloc(
+                        random.choice((0, 0, 0, 1, 2)), mt, pinned=random.random() < 0.1, atomic=random.random() < 0.1
+                    )
+                )
         except PageblockError:
             continue
     return zone
@@ -191,7 +215,9 @@ def same(one: Any, other: Any) -> bool:
 def call(zone: Zone, name: str, function: Callable[..., Any], args: list[Any], named: dict[str, Any]) -> Outcome:
     """Make a call; how it ended. Raises Fault where it raised what it may not, or changed a zone and refused."""
     before = zone.saved_state()
-    shown = f"{zone!r}.{name}({', '.join([*(f'{a!r:.60}' for a in args), *(f'{k}={v!r:.60}' for k, v in named.items())])})"
+    shown = (
+        f"{zone!r}.{name}({', '.join([*(f'{a!r:.60}' for a in args), *(f'{k}={v!r:.60}' for k, v in named.items())])})"
+    )
     try:
         function(*args, **named)
     except REFUSALS as error:
@@ -230,7 +256,8 @@ def arguments(zone: Zone, takes: str, odd: float, random: Random) -> tuple[list[
 #: After these a zone need not be consistent: they load what a kernel had, and the caller says what that was.
 LOADING = {
     "load_pageblocks", "load_pages", "load_free", "load_pcp", "load_cma", "set_counters", "set_highatomic", "load_state", "run",
-    "start_isolate_page_range", "undo_isolate_page_range", "isolate_for_offline", "undo_isolate_for_offline", "move_pfn_range_to_zone",
+    "start_isolate_page_range", "undo_isolate_page_range", "isolate_for_offline", "undo_isolate_for_offline",
+    "move_pfn_range_to_zone",
     "offline_isolated_pages", "generic_online_page", "alloc_contig_range", "alloc_contig_pages", "init_cma_reserved_pageblock",
     "free_reserved_page",
 }  # fmt: skip
@@ -298,13 +325,19 @@ def ask_batch(random: Random) -> Outcome:
         kind = random.choice((1, 1, 1, 2, 2, 3, 4, 5))
         op["op"], op["order"] = kind, random.choice((0, 0, 1, 2)) if kind in (1, 5) else 0
         op["migratetype"] = 1 if kind == 3 else random.choice((0, 1, 2)) if kind in (1, 5) else 0
-        op["flags"] = (int(PageClass.KERNEL) if not op["order"] or op["migratetype"] != 1 else int(PageClass.THP) | 32) if kind in (1, 3, 5) else 0
+        op["flags"] = (
+            (int(PageClass.KERNEL) if not op["order"] or op["migratetype"] != 1 else int(PageClass.THP) | 32)
+            if kind in (1, 3, 5)
+            else 0
+        )
         op["handle"], op["start"] = random.randrange(8), random.randrange(zone.geometry.nr_pages)
         op["nr"] = random.randint(1, 8) if kind in (3, 4) else 0
     for _ in range(random.choice((0, 0, 1, 3)) if n else 0):
-        field = random.choice(list(OPERATION.names))
+        field = random.choice(list(OPERATION.names or ()))
         size = OPERATION[field].itemsize * 8
-        ops[random.randrange(n)][field] = random.choice((2**size - 1, 2 ** (size - 1), random.getrandbits(size), random.randrange(8)))
+        ops[random.randrange(n)][field] = random.choice(
+            (2**size - 1, 2 ** (size - 1), random.getrandbits(size), random.randrange(8))
+        )
     handles: Any = np.full(8, 2**32 - 1, np.uint32)
     how = random.randrange(8)
     if how < 3:
@@ -312,10 +345,22 @@ def ask_batch(random: Random) -> Outcome:
         for at in range(8):
             handles[at] = random.choice((2**32 - 1, 2**32 - 2, random.randrange(4096), random.getrandbits(32)))
     elif how == 3:
-        handles = random.choice((None, None, [], np.zeros(0, np.uint32), np.zeros(8, np.int64), np.zeros(16, np.uint32)[::2], np.zeros(2, np.uint32)))
+        handles = random.choice(
+            (
+                None,
+                None,
+                [],
+                np.zeros(0, np.uint32),
+                np.zeros(8, np.int64),
+                np.zeros(16, np.uint32)[::2],
+                np.zeros(2, np.uint32),
+            )
+        )
     given: Any = ops
     if random.random() < 0.1:
-        given = random.choice((ops[::2], ops[::-1], ops.reshape(1, -1), ops.tolist(), ops.view(np.uint8), None, ops[:0]))
+        given = random.choice(
+            (ops[::2], ops[::-1], ops.reshape(1, -1), ops.tolist(), ops.view(np.uint8), None, ops[:0])
+        )
     moves: Any = random.choice((None, []))
     ended = call(zone, "run", zone.run, [given, handles, moves], {})
     look(zone, "run", True)
@@ -349,9 +394,13 @@ def spoil_state(state: dict[str, Any], random: Random) -> None:
         array = arrays[at].copy()
         for _ in range(random.choice((1, 1, 4)) if array.size else 0):
             size = array.dtype.itemsize * 8
-            array[random.randrange(len(array))] = random.choice((0, 1, 2**size - 1, random.getrandbits(size), random.randrange(64)))
+            array[random.randrange(len(array))] = random.choice(
+                (0, 1, 2**size - 1, random.getrandbits(size), random.randrange(64))
+            )
         if random.random() < 0.15:
-            array = random.choice((array[:-1], array[::-1], array.astype(np.int64), array.reshape(1, -1), array.tolist(), None))
+            array = random.choice(
+                (array[:-1], array[::-1], array.astype(np.int64), array.reshape(1, -1), array.tolist(), None)
+            )
         arrays[at] = array
         state["arrays"] = tuple(arrays)
     elif how < 6 and isinstance(state.get("counters"), tuple):

@@ -43,10 +43,14 @@ def _parameter(parameter: click.Parameter) -> Parameter:
 @click.command(name="bad-input")
 @click.option("--cases", default=2000, show_default=True, type=click.IntRange(1, 10**8), help="How many.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="What the chances are drawn from.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Of what; repeatable. [default: all]")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Of what; repeatable. [default: all]"
+)
 @click.option("--case", "number", type=click.IntRange(0), help="Run this one case of a kind.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. [default: one a CPU]")
-@click.option("--limit", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds that a case may take.")
+@click.option(
+    "--limit", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds that a case may take."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/bad-input.md).")
 def command(
     cases: int, seed: int, kinds: tuple[str, ...], number: int | None, jobs: int | None, limit: float, as_json: bool
