@@ -117,7 +117,7 @@ class _Side:
 
     def load(self, saved: _Saved) -> None:
         state, handles = saved
-        self.zone.load_state({**state, "arrays": tuple(a.copy() for a in state["arrays"])})
+        self.zone.take_state({**state, "arrays": tuple(a.copy() for a in state["arrays"])})
         self.handles = handles.copy()
 
     def key(self, saved: _Saved) -> bytes:

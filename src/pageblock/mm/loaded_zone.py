@@ -6,6 +6,7 @@ import cython
 import numpy as np
 
 from pageblock.mm.errors import RangeError, UsageError
+from pageblock.mm.saved import check_saved
 
 if not cython.compiled:
     from .constants import (
@@ -33,7 +34,7 @@ if not cython.compiled:
         RULE_PCP_TUNING,
         TUNING_AUTO,
     )
-    from .zone import get_pageblock_migratetype, ptr64s, ptr8, zone_bind
+    from .zone import get_pageblock_migratetype, list_head, ptr64s, ptr8, zone_bind
     from .freelist import add_to_free_list_tail, del_page_from_free_list, list_insert
     from .watermark import update_far_mark, zone_page_state
     from .overlap import overlap_bind, overlap_init
@@ -485,17 +486,26 @@ class LoadedZone(BareZone):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a state that ``saved_state`` gave. Raises UsageError for one of another geometry."""
+        """Take over a state that ``saved_state`` gave. Raises UsageError for one of another geometry, and for a damaged one."""
+        heads = np.zeros(len(self.nxt_array) - self.nr_frames, np.uint8)
+        for pindex in range(NR_PCP_LISTS):
+            heads[pcp_head(self, pindex) - self.nr_frames] = ONPCP | pindex_to_order(self, pindex)
+        for order in range(self.max_order + 1):
+            for mt in range(NR_MIGRATETYPES):
+                heads[list_head(self, order, mt) - self.nr_frames] = BUDDY | order
+        room = (np.zeros(self.nr_frames >> self.pageblock_order, np.uint8), np.zeros((2, self.nr_frames), np.uint8))
+        mine = {
+            "arrays": (self.nxt_array, self.prv_array, self.state_array, self.flags_array, self.pageblock_array),
+            "overlap": (*room, np.zeros(self.nr_frames, np.uint32)),
+            "beneath": self.beneath_array,
+        }
+        frames = (self.zone_start, self.zone_end)
+        check_saved(state, mine, frames, self.max_order, heads, (ORDER_MASK, ALLOC, BUDDY, ONPCP))
+        self.take_state(state)
+
+    def take_state(self, state: dict[str, Any]) -> None:
+        """As ``load_state``, for a state that this process saved of such a zone and nobody changed: nothing is checked."""
         arrays = [a if a.flags.writeable else a.copy() for a in state["arrays"]]
-        mine = (
-            self.nxt_array,
-            self.prv_array,
-            self.state_array,
-            self.flags_array,
-            self.pageblock_array,
-        )
-        if [(a.shape, a.dtype) for a in arrays] != [(a.shape, a.dtype) for a in mine]:
-            raise UsageError(f"the saved state has another geometry than {self!r}")
         (
             self.nr_free_pages,
             self.nr_free_cma_pages,

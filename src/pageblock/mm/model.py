@@ -598,7 +598,10 @@ class Zone(HotplugZone):
 
     def copy(self) -> "Zone":
         """A zone of its own with the same state; the listener stays behind."""
-        return restored_zone(self.saved_state())
+        state = self.saved_state()
+        zone = Zone(*state["geometry"], populate=False, **state["options"])
+        zone.take_state(state)
+        return zone
 
     def __copy__(self) -> "Zone":
         return self.copy()

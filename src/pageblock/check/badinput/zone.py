@@ -274,7 +274,7 @@ def ask_zone(random: Random) -> Outcome:
         name = random.choice(list(METHODS))
         args, named = arguments(zone, METHODS[name], random.choice((0.0, 0.2, 0.5, 1.0)), random)
         if name == "observe":
-            args = [random.choice((None, 5, len, lambda event: None))]
+            args = [random.choice((None, 5, "x", lambda event: None))]
         if name == "set_spill_target":
             args = [random.choice((None, None, 5, "x"))]
         ended.add(call(zone, name, getattr(zone, name), args, named))
