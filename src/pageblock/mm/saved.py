@@ -49,11 +49,11 @@ def check_saved(
         check_arrays(part, state[part], mine[part])
     check_arrays("beneath", (state["beneath"],), (mine["beneath"],))
     check_counters(state["counters"])
-    nxt, prv, states, _, types = state["arrays"]
+    nxt, prv, states, flags, types = state["arrays"]
     for name, array in (("pageblock type", types), ("type beneath", state["beneath"])):
         if array.size and int(array.max()) >= 6:
             raise damaged(f"{name} {int(array.max())}, the last is 5")
-    order_mask, alloc, buddy, onpcp = masks
+    order_mask, _, buddy, onpcp = masks
     check_blocks(states, frames, max_order, masks, overlapping=state["overlap"] is not None)
     kind = np.concatenate([np.where(states & (buddy | onpcp), states, 0), heads]).astype(np.uint8)
     listed = np.flatnonzero(kind)
@@ -64,7 +64,15 @@ def check_saved(
         wrong |= (kind[to] != kind[listed]) | (back[to] != listed)
         if wrong.any():
             raise damaged(f"the link to the {name} page of frame {int(listed[np.argmax(wrong)])} leads nowhere")
+    # heads of lists that are empty between calls, and of those that end a search
+    others = np.flatnonzero(heads == 0) + len(states)
+    for links, own in ((nxt, mine["arrays"][0]), (prv, mine["arrays"][1])):
+        if not np.array_equal(links[others], own[others]):
+            raise damaged("a list that is empty between calls is not")
     waiting = np.flatnonzero(states & onpcp)
+    if waiting.size and int(flags[waiting].max()) >= 6:
+        # a page on a per-cpu list keeps the type there that it was freed under
+        raise damaged(f"a page on a per-cpu list of type {int(flags[waiting].max())}, the last is 5")
     pages = int((np.int64(1) << (states[waiting] & order_mask).astype(np.int64)).sum())
     if pages != state["counters"][PCP_COUNT]:
         raise damaged(f"{state['counters'][PCP_COUNT]} pages on per-cpu lists, really {pages}")
@@ -75,7 +83,11 @@ def check_arrays(part: str, given: Any, mine: Any) -> None:
     if part == "overlap" and given is None:
         return
     same = isinstance(given, tuple | list) and all(isinstance(a, np.ndarray) for a in given)
-    if not same or [(a.shape, a.dtype) for a in given] != [(a.shape, a.dtype) for a in mine]:
+    if (
+        not same
+        or any(not a.flags.c_contiguous for a in given)
+        or [(a.shape, a.dtype) for a in given] != [(a.shape, a.dtype) for a in mine]
+    ):
         raise UsageError(f"the saved state has another geometry than this zone, or is damaged ({part})")
 
 
