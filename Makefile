@@ -5,9 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd)
+SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd src/pageblock/check/explorer/*.py src/pageblock/check/explorer/*.pyx src/pageblock/check/explorer/*.pxd)
 
-.PHONY: doctor test sanitize install bench oracle mutants docs clean
+.PHONY: doctor test sanitize install bench oracle guest mutants docs clean
 
 ## the answer for this machine, or for the recorded one that the package ships where /proc/kpageflags can't be read
 doctor: $(STAMP)
@@ -47,6 +47,10 @@ KERNEL ?= 6.1
 oracle: $(STAMP)
 	$(BIN)/python -m oracle --kernel $(KERNEL) $(if $(SEED),--seed $(SEED)) $(if $(PROFILE),--profile $(PROFILE)) $(ORACLE_ARGS)
 
+## a machine in use, with its kernel's answer for every range: KERNEL=6.1|6.12 SEED= WORKLOAD= REMEDY= OUT= (docs/score.md)
+guest: $(STAMP)
+	$(BIN)/python -m oracle.guest_machine --kernel $(KERNEL) $(if $(SEED),--seed $(SEED)) $(if $(WORKLOAD),--workload $(WORKLOAD)) $(if $(REMEDY),--remedy $(REMEDY)) $(if $(OUT),--out $(OUT))
+
 ## one rule of mm/ changed at a time: which trace or test notices (docs/mutants.md)
 mutants: $(STAMP)
 	$(BIN)/python -m mutants
@@ -56,7 +60,8 @@ docs: $(STAMP)
 	$(BIN)/python -m pageblock.view.rules > docs/rules.md
 	$(BIN)/python -m pageblock.view.causes docs/explain.md
 	$(BIN)/python docs/transcripts.py docs/series.md docs/doctor.md
+	$(BIN)/python docs/bugs.py docs/bugs.md
 
 clean:
-	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c
+	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c src/pageblock/check/explorer/_explore.c
 	find src -name '*.so' -delete

@@ -1,4 +1,4 @@
-"""Build of the compiled core: the rooms of mm/ as one extension, the two hot loops of reading as others."""
+"""Build of the compiled core: the rooms of mm/ as one extension, the hot loops of reading and of the explorer as others."""
 
 import os
 
@@ -16,16 +16,24 @@ FLAGS = [
     "-DCYTHON_INLINE=inline __attribute__((always_inline))",
 ]
 
-# "make sanitize": every index is checked, and the compiler checks what C leaves undefined; slow, and for its own build folder
+# "make sanitize": the compiler checks each access and what C leaves undefined; slow, and for a build folder of its own
 SANITIZE = os.environ.get("PAGEBLOCK_SANITIZE", "")
 if SANITIZE:
     FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]
 LINK = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
 
+#: Extension modules; each has its .pyx beside it.
+MODULES = (
+    "pageblock.mm._core",
+    "pageblock.machine._actions",
+    "pageblock.machine._scan",
+    "pageblock.check.explorer._explore",
+)
+
 extensions = cythonize(
     [
         Extension(name, [f"src/{name.replace('.', '/')}.pyx"], extra_compile_args=FLAGS, extra_link_args=LINK)
-        for name in ("pageblock.mm._core", "pageblock.machine._actions", "pageblock.machine._scan")
+        for name in MODULES
     ],
     include_path=["src"],
 )

@@ -13,10 +13,12 @@ from .capture import Captured, measure_capture
 from .creation import Creation, measure_creations
 from .doctor import NR_PAGES, Step, measure_doctor
 from .instructions import Count, count_instructions
+from .lab import Runs, measure_runs
 from .machine import describe_machine
 from .native import MissingToolError
 from .ratios import Ratio, core_to_plain_c
 from .replay import Replays, measure_replay
+from .sweep import measure_sweep, print_sweep
 from .table import number, table
 from .terabyte import Terabyte, measure_terabyte
 
@@ -95,11 +97,22 @@ def print_replays(replays: Sequence[Replays]) -> None:
     print(table(head, rows))
 
 
+def print_runs(runs: Sequence[Runs]) -> None:
+    """Millions of operations a second of workloads: the core's batches, the whole; and the whole : the core."""
+    head = ["workload", "operations", "core M/s", "whole M/s", "whole : core"]
+    rows = []
+    for r in runs:
+        rates = [r.operations / r.core / 1e6, r.operations / r.whole / 1e6]
+        rows.append([r.name, f"{r.operations:,}", *(number(rate) for rate in rates), number(r.ratio)])
+    print(table(head, rows))
+
+
 #: Name -> title, what measures it, what prints it.
 PARTS: dict[str, tuple[str, Callable[[Path], list[Any]], Callable[[Sequence[Any]], None]]] = {
     "instructions": ("Instructions an operation", count_instructions, print_instructions),
     "ratios": ("Time beside plain C", core_to_plain_c, print_ratios),
     "replay": ("Replay of recorded kernels", lambda folder: measure_replay(), print_replays),
+    "lab": ("Workloads on 1 GiB", lambda folder: measure_runs(), print_runs),
     "creation": ("Making a zone", lambda folder: measure_creations(), print_creations),
     "doctor": (
         f"The doctor on {NR_PAGES * 4096 >> 30} GiB",
@@ -107,6 +120,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], list[Any]], Callable[[Sequence[Any]
         print_steps,
     ),
     "terabyte": ("The doctor on 1 TiB", measure_terabyte, print_terabyte),
+    "sweep": ("A sweep", measure_sweep, print_sweep),
     "capture": (f"A capture of {NR_PAGES * 4096 >> 30} GiB", measure_capture, print_captures),
 }
 

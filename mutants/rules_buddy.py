@@ -291,8 +291,8 @@ BUDDY = (
     Mutation(
         "split-recount",
         "page_alloc.split_free_page",
-        "if mt != ISOLATE:",
-        "if True:",
+        "if mt != ISOLATE and",
+        "if",
         "an isolated page that is split was not counted before",
     ),
     Mutation(

@@ -356,8 +356,8 @@ FALLBACK = (
     Mutation(
         "claim-goes-on",
         "fallback._rmqueue_claim",
-        "        if pfn != NONE:\n            if z.recording:",
-        "        if pfn == NONE:\n            break\n        if pfn != NONE:\n            if z.recording:",
+        "        if pfn != NONE:\n            note_fallback",
+        "        if pfn == NONE:\n            break\n        if pfn != NONE:\n            note_fallback",
         "6.12: after a pageblock that does not suit, smaller pages are tried",
     ),
     Mutation(

@@ -207,31 +207,38 @@ ISOLATION = (
     Mutation(
         "unset-order",
         "page_isolation.unset_migratetype_isolate",
-        "order >= z.pageblock_order:",
-        "order > z.pageblock_order:",
+        "order >= z.pageblock_order and order < z.max_order:",
+        "order > z.pageblock_order and order < z.max_order:",
         "a free page of just a pageblock may merge when it is given back",
     ),
     Mutation(
         "unset-max-order",
         "page_isolation.unset_migratetype_isolate",
-        "order < z.max_order\n                and ",
-        "",
+        " and order < z.max_order:",
+        ":",
         "one of max order may not",
     ),
     Mutation(
         "unset-free-buddy",
         "page_isolation.unset_migratetype_isolate",
-        "                and page_is_buddy(z, buddy, order)\n",
-        "",
+        "merge = page_is_buddy(z, buddy, order) and ",
+        "merge = ",
         "6.1: only with a buddy that is a free page of its order",
     ),
     Mutation(
         "unset-buddy-isolated",
         "page_isolation.unset_migratetype_isolate",
-        "                and get_pageblock_migratetype(z, buddy) != ISOLATE\n",
-        "",
+        " and get_pageblock_migratetype(z, buddy) != ISOLATE\n        else:",
+        "\n        else:",
         "and whose pageblock is not isolated",
         equivalent="freed anew it merges with no isolated buddy and goes to the tail, as if moved",
+    ),
+    Mutation(
+        "unset-retypes",
+        "page_isolation.retype_beyond",
+        "z.pageblock_mt[block] = MOVABLE",
+        "pass",
+        "until 6.9: pageblocks that a free page covers besides the isolated one become MOVABLE as it is taken",
     ),
     Mutation(
         "unset-5.15",
@@ -322,8 +329,8 @@ ISOLATION = (
     Mutation(
         "single-cuts",
         "page_isolation.isolate_single_pageblock",
-        "if size > boundary - pfn:\n                split_free_page",
-        "if size > boundary - pfn + 1:\n                split_free_page",
+        "if size > boundary - pfn and split",
+        "if size > boundary - pfn + 1 and split",
         "a free page that crosses the boundary is cut",
         equivalent="a free block that crosses an aligned boundary does so by two pages at least",
     ),
@@ -331,7 +338,7 @@ ISOLATION = (
         "single-cuts-off",
         "page_isolation.isolate_single_pageblock",
         "split_free_page(z, pfn, s & ORDER_MASK, boundary - pfn)",
-        "pass",
+        "False",
         "6.1: a free page that crosses the boundary is cut in two",
     ),
     Mutation(
@@ -358,12 +365,12 @@ ISOLATION = (
     Mutation(
         "boundary-last-first",
         "page_isolation.isolate_boundaries_first",
-        "    if isolate_single_pageblock(z, first, False, False, mt, isolation_flags):\n        return -EBUSY\n"
-        "    if isolate_single_pageblock(z, stop, True, first == last, mt, isolation_flags):\n"
-        "        unset_migratetype_isolate(z, first, mt)\n        return -EBUSY\n",
-        "    if isolate_single_pageblock(z, stop, True, False, mt, isolation_flags):\n        return -EBUSY\n"
-        "    if isolate_single_pageblock(z, first, False, first == last, mt, isolation_flags):\n"
-        "        unset_migratetype_isolate(z, last, mt)\n        return -EBUSY\n",
+        "    rc = isolate_single_pageblock(z, first, False, False, mt, isolation_flags)\n    if rc:\n        return rc\n"
+        "    rc = isolate_single_pageblock(z, stop, True, isolated, mt, isolation_flags)\n    if rc:\n"
+        "        if rc != -ENOTRECOVERABLE:\n            unset_migratetype_isolate(z, first, mt)\n",
+        "    rc = isolate_single_pageblock(z, stop, True, False, mt, isolation_flags)\n    if rc:\n        return rc\n"
+        "    rc = isolate_single_pageblock(z, first, False, isolated, mt, isolation_flags)\n    if rc:\n"
+        "        if rc != -ENOTRECOVERABLE:\n            unset_migratetype_isolate(z, last, mt)\n",
         "6.1: the first pageblock is isolated before the last",
     ),
     Mutation(

@@ -1,4 +1,4 @@
-"""Mutations of release.py: a release, a patch of the seed or a fault of it with another choice.
+"""Mutations of release.py: a release, a patch of the seed, a fault of it or a planted bug with another choice.
 
 Some are worded by hand; every other entry of the tables gets one by itself, so that no rule and no choice is left out.
 """
@@ -23,9 +23,6 @@ TABLES = {
     "6.12": "_HYGIENE",
     "6.19": "_ISOLATE_BIT",
 }
-
-#: Choices that the model knows and no release makes.
-OF_NO_RELEASE = ("MERGE_ANY",)
 
 
 def choice(release: str, rule: str, value: str, other: str, words: str, equivalent: str = "") -> Mutation:
@@ -109,6 +106,10 @@ WORDED = (
 #: Why an entry cannot matter, by the name of its mutation.
 EQUIVALENT: dict[str, str] = {
     "5.15-failed-types": "asked by the scheme of the seed's patch 4 alone, which brings its own choice",
+    **dict.fromkeys(
+        ("5.15-split-free", "5.15-one-pageblock", "5.15-boundary-type", "5.15-compound-size"),
+        "asked by the scheme of 5.19 alone, which brings its own choice",
+    ),
     "6.19-failed-types": "asked by the scheme of the seed's patch 4 alone: rule isolation decides it here",
 }
 
@@ -130,13 +131,13 @@ def rules_of(text: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def other_choice(choices: list[tuple[str, str]], value: str) -> str:
-    """The choice after this one that some release makes."""
-    names = [name for name, _ in choices if name not in OF_NO_RELEASE]
+    """The choice after this one."""
+    names = [name for name, _ in choices]
     return names[(names.index(value) + 1) % len(names)]
 
 
 def entries(text: str) -> tuple[Mutation, ...]:
-    """One mutation for each entry of a release's table; for each rule of a switch one for when it is on, one for off."""
+    """One mutation for each entry of a release's table, and each rule of a bug; for one of a switch two: when it is on, off."""
     rules = rules_of(text)
     found: list[Mutation] = []
     for release, name in TABLES.items():
@@ -158,6 +159,12 @@ def entries(text: str) -> tuple[Mutation, ...]:
                             f"{dict(rules[rule])[on if state == 'on' else off]}",
                         )
                     )
+    for label, body in re.findall(r"\n    \"([\w-]+)\": Planted\((.*?)\n    \),", table(text, "PLANTED"), re.DOTALL):
+        for rule, value in re.findall(r"\(k\.RULE_(\w+), k\.(\w+)\)", body):
+            right = rules[rule][0][0] if rule != "MERGE" else "MERGE_MERGEABLE"
+            old, repl = f"(k.RULE_{rule}, k.{value})", f"(k.RULE_{rule}, k.{right})"
+            words = f"bug {label}: {rule.lower().replace('_', ' ')}: {dict(rules[rule])[value]}"
+            found.append(Mutation(f"bug-{label}", "release=PLANTED", old, repl, words))
     return tuple(found)
 
 
@@ -180,7 +187,7 @@ def unchanged_choices(text: str, mutations: Sequence[Mutation]) -> list[str]:
         f"RULE_{rule}: {value}"
         for rule, choices in rules_of(text).items()
         for value, _ in choices
-        if value not in OF_NO_RELEASE and (rule, value) not in changed
+        if (rule, value) not in changed
     ]
 
 

@@ -24,7 +24,7 @@ SEED = (
     seed(
         "refcount",
         "isolate_freepages_range",
-        "            if z.state[pfn] & ALLOC:\n",
+        "            if z.state[page] & ALLOC:\n",
         "            if False:\n",
         "a page in use under a free page that is taken is a BUG",
     ),

@@ -29,6 +29,9 @@ MODULE_PARM_DESC(pcp, "leave the per-cpu lists on");
 int stat_threshold;
 module_param(stat_threshold, int, 0444);
 MODULE_PARM_DESC(stat_threshold, "pages that the CPU holds back of each zone counter");
+static bool ask;
+module_param(ask, bool, 0444);
+MODULE_PARM_DESC(ask, "answer what is written to /proc/oracle, about all zones, instead of a list of requests");
 static char *input = "";
 module_param(input, charp, 0444);
 MODULE_PARM_DESC(input, "file of requests");
@@ -238,34 +241,42 @@ static const struct proc_ops record_ops = {
 };
 
 /* All of the recorder's own memory comes from node 0: it must not disturb what it records. */
-static bool reserve_room(void)
+static bool reserve_room(unsigned long span)
 {
 	record_max = (size_t)log_mib << 20;
 	record = vzalloc_node(record_max, 0);
-	handles = vzalloc_node(MAX_HANDLES * sizeof(*handles), 0);
-	owned = vzalloc_node(BITS_TO_LONGS(zone_end - zone_start) * sizeof(long), 0);
+	handles = vzalloc_node((ask ? 1 : MAX_HANDLES) * sizeof(*handles), 0);
+	owned = vzalloc_node(BITS_TO_LONGS(span) * sizeof(long), 0);
 	return record && handles && owned;
 }
 
 static int __init oracle_init(void)
 {
+	unsigned long span;
 	size_t len;
 	char *text;
 	int why, rc;
 
-	if (!node_online(nid))
-		return -ENODEV;
-	zone = &NODE_DATA(nid)->node_zones[ZONE_NORMAL];
-	if (!populated_zone(zone))
-		return -ENODEV;
-	zone_start = zone->zone_start_pfn;
-	zone_end = zone_end_pfn(zone);
+	if (ask) {
+		span = largest_span();
+	} else {
+		if (!node_online(nid))
+			return -ENODEV;
+		zone = &NODE_DATA(nid)->node_zones[ZONE_NORMAL];
+		if (!populated_zone(zone))
+			return -ENODEV;
+		zone_start = zone->zone_start_pfn;
+		zone_end = zone_end_pfn(zone);
+		span = zone_end - zone_start;
+	}
 	runner = current;
-	if (!reserve_room())
+	if (!reserve_room(span))
 		return -ENOMEM;	/* the machine is switched off next */
-	rc = state_init();
+	rc = state_init(span);
 	if (rc)
 		return rc;
+	if (ask)
+		return ask_init();
 	text = read_input(&len);
 	if (!text)
 		return -ENOENT;

@@ -63,9 +63,15 @@ int compact_recorded_node(void);
 int watch_contig(void);
 int contig(unsigned long start, unsigned long end);
 void say_why(void);
+void say_page_why(void);
+
+/* ask.c */
+unsigned long largest_span(void);
+int ask_init(void);
 
 /* state.c */
-int state_init(void);
+int state_init(unsigned long span);
+char page_class(struct page *page);
 void say_hash(unsigned long nr_ops);
 void dump_state(const char *tag, bool with_handles);
 void quiesce(void);

@@ -35,10 +35,10 @@ static void *symbol(const char *name)
 	return (void *)lookup(name);
 }
 
-static unsigned long *on_pcp;	/* one bit for each page of the zone */
+static unsigned long *on_pcp;	/* one bit for each page of the zone, or of the largest one */
 
 /* Find what is not exported, and make room; an error means that this kernel cannot be recorded. */
-int state_init(void)
+int state_init(unsigned long span)
 {
 	get_pageblock_flags = symbol("get_pfnblock_flags_mask");
 	drain_pages = symbol("drain_all_pages");
@@ -46,7 +46,7 @@ int state_init(void)
 	vmstat_work = (struct delayed_work __percpu *)symbol("vmstat_work");
 	if (!get_pageblock_flags || !drain_pages || !shepherd || !vmstat_work)
 		return -ENOSYS;
-	on_pcp = vzalloc_node(BITS_TO_LONGS(zone_end - zone_start) * sizeof(long), 0);
+	on_pcp = vzalloc_node(BITS_TO_LONGS(span) * sizeof(long), 0);
 	return on_pcp ? 0 : -ENOMEM;
 }
 
@@ -80,7 +80,7 @@ static void find_pcp_pages(void)
 	}
 }
 
-static char page_class(struct page *page)
+char page_class(struct page *page)
 {
 	if (PageReserved(page))
 		return 'R';

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* alloc_contig_range(), and what it says when it refuses: the page and the check. */
 #include <linux/gfp.h>
+#include <linux/hugetlb.h>
 #include <linux/kprobes.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/tracepoint.h>
 
@@ -83,4 +85,20 @@ void say_why(void)
 	} else {
 		say(" why=-");
 	}
+}
+
+/* The same with an absolute PFN, and what the page is: for machines in use, where any kind of page may be in the way. */
+void say_page_why(void)
+{
+	unsigned long pfn = why_not_free ? why_not_free : why_unmovable;
+	struct page *page = pfn ? pfn_to_online_page(pfn) : NULL;
+
+	if (!pfn) {
+		say(" why=-");
+		return;
+	}
+	say(" why=%c:%lu", why_not_free ? 'T' : 'U', pfn);
+	if (page)
+		say(" class=%c ref=%d flags=%lx", PageHuge(page) ? 'H' : page_class(page),
+		    page_ref_count(compound_head(page)), page->flags & ((1UL << NR_PAGEFLAGS) - 1));
 }

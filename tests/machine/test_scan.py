@@ -12,6 +12,7 @@ from pageblock.machine import kpageflags, kpf, scan
 from pageblock.mm.types import PageClass, PageFlag
 
 LRU, MMAP, ANON, SWAPBACKED, UPTODATE = 1 << 5, 1 << 11, 1 << 12, 1 << 14, 1 << 3
+REFERENCED, ACTIVE, PRIVATE = 1 << 2, 1 << 6, 1 << 35
 SLAB, BUDDY, HEAD, TAIL, HUGE, THP = 1 << 7, 1 << 10, 1 << 15, 1 << 16, 1 << 17, 1 << 22
 DIRTY, WRITEBACK, UNEVICTABLE, MLOCKED, RESERVED = 1 << 4, 1 << 8, 1 << 18, 1 << 33, 1 << 32
 NOPAGE, HWPOISON, OFFLINE, ZERO_PAGE, PGTABLE = 1 << 20, 1 << 19, 1 << 23, 1 << 24, 1 << 26
@@ -34,6 +35,12 @@ CASES = [
     (LRU | UPTODATE | DIRTY, PageClass.FILE, 0),
     (LRU | UPTODATE | WRITEBACK, PageClass.FILE, 0),
     (LRU | UPTODATE | MLOCKED, PageClass.FILE, 0),
+    (LRU | UPTODATE | DIRTY | PRIVATE | REFERENCED, PageClass.FILE, 0),
+    (LRU | DIRTY | PRIVATE | REFERENCED, PageClass.FILE, PageFlag.PINNED),
+    (LRU | DIRTY | PRIVATE, PageClass.FILE, PageFlag.PINNED),
+    (LRU | PRIVATE | REFERENCED, PageClass.FILE, kpf.SCAN_BUFFERS),
+    (LRU | PRIVATE | ACTIVE, PageClass.FILE, 0),
+    (LRU | PRIVATE | DIRTY | SWAPBACKED, PageClass.FILE, 0),
     (ANON | SWAPBACKED | UPTODATE | MMAP, PageClass.PAGEVEC, 0),
     (MMAP | UPTODATE, PageClass.PAGEVEC, 0),
     (MMAP, PageClass.KERNEL, 0),
@@ -75,6 +82,15 @@ def test_alike_pages_of_different_words_form_one_run() -> None:
     assert runs_of([LRU | ANON, LRU | ANON | DIRTY, LRU | ANON], start_pfn=7) == [(7, 3, PageClass.ANON, 0, 0)]
 
 
+def test_metadata_that_was_used_ends_a_run_of_metadata_that_was_not() -> None:
+    words = [LRU | PRIVATE, LRU | PRIVATE | REFERENCED, LRU | PRIVATE | ACTIVE]
+    assert runs_of(words) == [
+        (0, 1, PageClass.FILE, 0, 0),
+        (1, 1, PageClass.FILE, 0, kpf.SCAN_BUFFERS),
+        (2, 1, PageClass.FILE, 0, 0),
+    ]
+
+
 def test_compound_of_6_1_with_bare_tails() -> None:
     assert runs_of([HEAD | LRU | ANON | THP] + [TAIL | THP | ANON] * 3) == [(0, 4, PageClass.THP, 2, PageFlag.COMPOUND)]
 
@@ -95,14 +111,15 @@ def test_compounds_of_different_orders_stay_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "page_class"),
+    ("words", "page_class", "flags"),
     [
-        ([HEAD | HUGE] + [TAIL | HUGE] * 3, PageClass.HUGETLB),
-        ([HEAD] + [TAIL] * 3, PageClass.COMPOUND),
+        ([HEAD | HUGE | MMAP] + [TAIL | HUGE] * 3, PageClass.HUGETLB, PageFlag.COMPOUND),
+        ([HEAD | HUGE] + [TAIL | HUGE] * 3, PageClass.HUGETLB, PageFlag.COMPOUND | PageFlag.CLEAN),
+        ([HEAD] + [TAIL] * 3, PageClass.COMPOUND, PageFlag.COMPOUND),
     ],
 )
-def test_other_compounds(words: list[int], page_class: PageClass) -> None:
-    assert runs_of(words) == [(0, 4, page_class, 2, PageFlag.COMPOUND)]
+def test_other_compounds(words: list[int], page_class: PageClass, flags: int) -> None:
+    assert runs_of(words) == [(0, 4, page_class, 2, flags)]
 
 
 @pytest.mark.parametrize(

@@ -212,3 +212,36 @@ def test_a_range_is_freed_page_by_page_ascending(release: str) -> None:
     zone.alloc_contig_range(0, 64)
     zone.free_contig_range(0, 64)
     assert lists(zone, M) == {5: [32, 0]}
+
+
+@pytest.mark.parametrize(
+    ("release", "behind"), [("naive", M), ("6.1-vanilla", M), ("6.1", M), ("6.12", U), ("6.19", U)]
+)
+def test_a_free_page_that_reaches_behind_the_request_takes_its_pageblocks_along(release: str, behind: int) -> None:
+    """__isolate_free_page makes pageblocks MOVABLE that it covers. 6.1 cuts [32, 64) at 48, where it merges again: the
+    pageblock at 32 is isolated last. Since 6.10 no free page covers both."""
+    zone = Zone(128, release, 0, 6, 3)
+    assert zone.alloc(0, U) == 0
+    zone.alloc_contig_range(33 if release == "naive" else 25, 48)
+    assert zone.pageblock_types[6:8].tolist() == [behind] * 2
+
+
+def test_a_split_page_without_a_target_ends_its_batch_only() -> None:
+    """migrate_pages (6.12): the next batch is tried before the request fails, and its huge page is split, too."""
+    for release in ("6.12", "6.19"):
+        zone = Zone(16, release, 8, 3, 1, populate=False)
+        zone.load_pageblocks([M] * 8)
+        zone.load_pages([12], [12], [PageClass.KERNEL], [0], [0])
+        zone.load_pages([8], [4], [PageClass.THP], [1], [PageFlag.COMPOUND])
+        with pytest.raises(ContigRefused, match="-12"):
+            zone.alloc_contig_range(8, 12)
+        assert [zone.page(pfn).order for pfn in (8, 10)] == [0, 0]
+
+
+@pytest.mark.parametrize(("release", "dropped"), [("5.15", [1, 2, 5]), ("6.1", [1, 2, 5]), ("6.12", [5, 2, 1])])
+def test_clean_pages_are_dropped_in_one_order(release: str, dropped: list[int]) -> None:
+    """reclaim_clean_pages_from_list: shrink_page_list turns the list round, free_unref_folios does not."""
+    zone = Zone(128, release, 0, 5, 4)
+    for pfn in range(6):
+        assert zone.alloc(0, page_class=PageClass.FILE, clean=pfn in (1, 2, 5)) == pfn
+    assert list(zone.alloc_contig_range(0, 16).reclaimed) == dropped

@@ -329,3 +329,30 @@ def test_one_of_two_pageblocks_of_an_isolated_page_is_given_back(
     assert lists(zone, ISO) == {5: [0]}
     zone.undo_isolate_page_range(0, 16)
     assert (zone.nr_free_pages, lists(zone, M), lists(zone, ISO)) == (free, listed, isolated)
+
+
+def test_a_free_page_that_is_freed_anew_takes_the_pageblocks_that_it_covers_along() -> None:
+    """unset_migratetype_isolate: __isolate_free_page makes all of them MOVABLE."""
+    zone = Zone(256, "naive", 0, 7, 5)
+    assert zone.alloc(0, U) == 0
+    zone.start_isolate_page_range(64, 96)
+    zone.undo_isolate_page_range(64, 96)
+    assert types(zone) == [U, U, M, M, M, M, M, M]
+
+
+def test_a_largest_block_has_no_buddy_and_is_not_freed_anew() -> None:
+    """unset_migratetype_isolate, since 5.11."""
+    zone = Zone(128, "naive", 0, 6, 5)
+    zone.free(zone.alloc(0, U))
+    zone.start_isolate_page_range(0, 32)
+    zone.undo_isolate_page_range(0, 32)
+    assert types(zone) == [M, U, M, M]
+
+
+def test_patch_3_asks_nothing_of_a_pageblock_behind_the_request_that_begins_inside_a_compound_page() -> None:
+    """has_unmovable_pages: first_pfn lies behind last_pfn."""
+    zone = Zone(64, "seed", 0, 5, 3, populate=False)
+    zone.load_pageblocks([M] * 8)
+    zone.load_pages([48], [16], [PageClass.COMPOUND], [4], [PageFlag.COMPOUND])
+    zone.load_free([0, 32], [5, 4], [M] * 2)
+    assert zone.alloc_contig_range(32, 33).isolated == (32, 40, 48, 56)

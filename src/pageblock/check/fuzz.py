@@ -6,7 +6,8 @@ one line of the log tells of.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from random import Random
 
 from ..errors import InputError
 from ..mm import release as find_release
+from .core import BATCH, BATCHES, CoreFinding, run_core
 from .lockstep import Difference, Lockstep, Operation, run
-from .reference import RELEASES
+from .reference import RELEASES, rules_of
 from .shrink import shrink
 from .workload import HANDLES, Workload
 from .world import World, random_world
@@ -25,6 +27,9 @@ __all__ = ["CASES", "OPERATIONS", "Campaign", "Case", "Chunk", "Finding", "campa
 #: Operations of a case, and cases of a chunk.
 OPERATIONS = 4000
 CASES = 16
+
+#: Cases of a chunk where the core runs alone.
+CORE_CASES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +58,31 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What to run: chunks of cases, the releases taking turns. ``interval``: operations between comparisons of states."""
+    """What to run: chunks of cases, the releases taking turns.
+
+    ``interval``: operations between comparisons of states; ``core``: the model alone, with its own invariants.
+    """
 
     releases: tuple[str, ...]
     seed: int
     interval: int
     model: str | None = None
+    core: bool = False
+
+    @property
+    def cases(self) -> int:
+        """Cases of a chunk."""
+        return CORE_CASES if self.core else CASES
+
+    @property
+    def chunk_operations(self) -> int:
+        """Operations of a chunk in which nothing is found."""
+        return CORE_CASES * BATCH * BATCHES if self.core else CASES * OPERATIONS
 
     def chunk(self, number: int) -> tuple[str, int]:
         """Release and first case of a chunk."""
         turn, which = divmod(number, len(self.releases))
-        return self.releases[which], turn * CASES
+        return self.releases[which], turn * self.cases
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +93,7 @@ class Chunk:
     release: str
     first_case: int
     operations: int
-    finding: Finding | None
+    finding: Finding | CoreFinding | None
 
 
 def draw_case(case: Case, interval: int) -> tuple[int, Finding | None]:
@@ -97,8 +116,12 @@ def run_chunk(plan: Campaign, number: int) -> Chunk:
     """Run the cases of a chunk up to the first finding."""
     release, first = plan.chunk(number)
     operations = 0
-    for at in range(first, first + CASES):
-        done, finding = draw_case(Case(release, plan.seed, at, plan.model), plan.interval)
+    finding: Finding | CoreFinding | None
+    for at in range(first, first + plan.cases):
+        if plan.core:
+            done, finding = run_core(release, plan.seed, at)
+        else:
+            done, finding = draw_case(Case(release, plan.seed, at, plan.model), plan.interval)
         operations += done
         if finding is not None:
             return Chunk(number, release, first, operations, finding)
@@ -111,7 +134,8 @@ def campaign(plan: Campaign, numbers: Sequence[int], jobs: int) -> Iterator[Chun
         for number in numbers:
             yield run_chunk(plan, number)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    # an interrupt is for the process that asked
+    with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         waiting = [pool.submit(run_chunk, plan, number) for number in numbers[: 2 * jobs]]
         following = iter(numbers[2 * jobs :])
         try:
@@ -150,9 +174,16 @@ def known_releases(names: Sequence[str]) -> tuple[str, ...]:
     """
     found = [find_release(name).name for name in names] or list(RELEASES)
     for name in found:
-        if name not in RELEASES:
+        if rules_of(name) is None:
             raise InputError(f"the reference has no release {name}: choose one of {', '.join(RELEASES)}")
     return tuple(dict.fromkeys(found))
+
+
+def summary(finding: Finding | CoreFinding) -> dict[str, object]:
+    """A finding in a few words, from which it can be run again."""
+    if isinstance(finding, CoreFinding):
+        return {"case": finding.case, "what": finding.invariant, "model": finding.message}
+    return {"case": finding.case.number, **asdict(finding.difference)}
 
 
 class Log:
@@ -175,7 +206,8 @@ class Log:
 
     def key(self) -> list[object]:
         """What a line must have in common with a run to count for it."""
-        return [list(self.plan.releases), self.plan.seed, self.plan.interval, self.plan.model, OPERATIONS, CASES]
+        plan = self.plan
+        return [list(plan.releases), plan.seed, plan.interval, plan.model, plan.core, plan.cases, plan.chunk_operations]
 
     def add(self, chunk: Chunk) -> None:
         """Write the line of a chunk."""
@@ -185,14 +217,9 @@ class Log:
             "plan": self.key(),
             "chunk": chunk.number,
             "release": chunk.release,
-            "cases": [chunk.first_case, chunk.first_case + CASES],
+            "cases": [chunk.first_case, chunk.first_case + self.plan.cases],
             "operations": chunk.operations,
-            "finding": None
-            if chunk.finding is None
-            else {"case": chunk.finding.case.number, **asdict(chunk.finding.difference)},
+            "finding": None if chunk.finding is None else summary(chunk.finding),
         }
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-
-
-Progress = Callable[[int, int], None]

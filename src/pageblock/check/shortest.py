@@ -13,14 +13,24 @@ import numpy.typing as npt
 
 from ..mm import OPERATION, Migratetype, PageClass, PageFlag, Zone
 from ..mm.errors import ContigRefused, InvariantError
+from .operation import BUG, Operation
 
-__all__ = ["BUG", "SYMPTOMS", "Found", "Menu", "Operation", "Symptom", "boot", "consequences"]
+__all__ = [
+    "BUG",
+    "SYMPTOMS",
+    "Found",
+    "Menu",
+    "Operation",
+    "Saved",
+    "Side",
+    "Symptom",
+    "boot",
+    "consequences",
+    "menu_of",
+]
 
 #: An empty handle of ``Zone.run``.
 EMPTY = 0xFFFFFFFF
-
-#: What ``Zone.run`` answers where the kernel would stop (-ENOTRECOVERABLE).
-BUG = -131
 
 #: Invariants whose breach is a symptom of its own; that of any other is "list".
 INVARIANTS = {"NR_FREE_PAGES": "drift", "NR_FREE_CMA_PAGES": "drift", "nr_isolate_pageblock": "count"}
@@ -28,7 +38,7 @@ INVARIANTS = {"NR_FREE_PAGES": "drift", "NR_FREE_CMA_PAGES": "drift", "nr_isolat
 #: Types that can fall back to each other (migratetype_is_mergeable).
 MERGEABLE = {int(Migratetype.UNMOVABLE), int(Migratetype.MOVABLE), int(Migratetype.RECLAIMABLE)}
 
-_Saved = tuple[dict[str, Any], npt.NDArray[np.uint32]]
+Saved = tuple[dict[str, Any], npt.NDArray[np.uint32]]
 
 #: Of several symptoms after as many operations the first of these is told first.
 SYMPTOMS = {
@@ -43,23 +53,6 @@ SYMPTOMS = {
     "busy": "a range is refused that can be had",
     "retyped": "a pageblock outside the request changes its type",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One step.
-
-    ``name``: "cma" (a CMA area at boot), "alloc", "free", "contig", "interrupted" (contig with a fatal signal pending),
-    "isolate", "undo". ``start_pfn``, ``nr_pages``: of the range; ``order``, ``migratetype``: of the allocation;
-    ``handle``: what is allocated or freed.
-    """
-
-    name: str
-    handle: int = 0
-    order: int = 0
-    migratetype: int = 0
-    start_pfn: int = 0
-    nr_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,8 @@ class Menu:
     """The small world, and what may happen in it.
 
     ``within``: ranges lie in [0, within). ``depth``: most operations of a sequence. ``cma``: a CMA area may be made at
-    boot; ``isolation``: pageblocks are isolated and given back, outside alloc_contig_range, too.
+    boot; ``isolation``: pageblocks are isolated and given back, outside alloc_contig_range, too; ``gigantic``: pages of hugetlb
+    larger than a max order block.
     """
 
     nr_pages: int = 16
@@ -103,24 +97,25 @@ class Menu:
     depth: int = 2
     cma: bool = False
     isolation: bool = False
+    gigantic: bool = False
 
 
-class _Side:
+class Side:
     """One of the two zones, with its handles."""
 
     def __init__(self, zone: Zone, handles: int) -> None:
         self.zone = zone
         self.handles: npt.NDArray[np.uint32] = np.full(handles, EMPTY, np.uint32)
 
-    def save(self) -> _Saved:
+    def save(self) -> Saved:
         return self.zone.saved_state(), self.handles.copy()
 
-    def load(self, saved: _Saved) -> None:
+    def load(self, saved: Saved) -> None:
         state, handles = saved
         self.zone.take_state({**state, "arrays": tuple(a.copy() for a in state["arrays"])})
         self.handles = handles.copy()
 
-    def key(self, saved: _Saved) -> bytes:
+    def key(self, saved: Saved) -> bytes:
         """What tells the present, saved state from others: pages, types, lists in order, counters, handles."""
         state, handles = saved
         pages = b"".join(a.tobytes() for a in state["arrays"][2:5])
@@ -141,6 +136,8 @@ class _Side:
         self.zone.set_signal_pending(operation.name == "interrupted")
         result = int(self.zone.run(_row(operation), self.handles)[0])
         self.zone.set_signal_pending(False)
+        if operation.name == "gigantic" and result >= 0:
+            self.zone.prep_compound_page(start, operation.nr_pages.bit_length() - 1, PageClass.HUGETLB)
         return result
 
 
@@ -155,7 +152,7 @@ def _row(operation: Operation) -> npt.NDArray[np.void]:
         row["op"] = 4 if operation.nr_pages else 2
         row["nr"] = operation.nr_pages
     else:
-        row["op"], row["migratetype"] = 3, Migratetype.MOVABLE
+        row["op"], row["migratetype"] = 3, operation.migratetype or Migratetype.MOVABLE
         row["flags"] = PageClass.KERNEL
         row["start"], row["nr"] = operation.start_pfn, operation.nr_pages
     return row
@@ -195,7 +192,7 @@ def _largest_blocks(start: int, end: int, max_order: int) -> Iterator[tuple[int,
         start += 1 << order
 
 
-def _menu_of(menu: Menu, live: dict[int, int], nth: int) -> Iterator[Operation]:
+def menu_of(menu: Menu, live: dict[int, int], nth: int) -> Iterator[Operation]:
     """Every operation that can come next. ``live``: handle -> pages of its contig range, 0 for a block."""
     for order in range(menu.max_order + 1):
         for migratetype in (Migratetype.UNMOVABLE, Migratetype.MOVABLE):
@@ -211,18 +208,22 @@ def _menu_of(menu: Menu, live: dict[int, int], nth: int) -> Iterator[Operation]:
         if menu.isolation:
             yield Operation("isolate", nth, start_pfn=start, nr_pages=block)
             yield Operation("undo", nth, start_pfn=start, nr_pages=block)
+    if menu.gigantic:
+        size = 2 << menu.max_order
+        for start in range(0, menu.within - size + 1, size):
+            yield Operation("gigantic", nth, start_pfn=start, nr_pages=size)
 
 
 @dataclass(frozen=True, slots=True)
 class _Node:
     """A pair of states and the way to it. ``live``: handle -> pages of its contig range, 0 for a block."""
 
-    saved: tuple[_Saved, _Saved]
+    saved: tuple[Saved, Saved]
     live: dict[int, int]
     operations: tuple[Operation, ...]
     results: tuple[tuple[int, int], ...]
 
-    def then(self, operation: Operation, results: tuple[int, int], saved: tuple[_Saved, _Saved]) -> "_Node":
+    def then(self, operation: Operation, results: tuple[int, int], saved: tuple[Saved, Saved]) -> "_Node":
         """The node that an operation leads to."""
         live = dict(self.live)
         if operation.name == "free":
@@ -256,9 +257,9 @@ class _Search:
         self.tried = 0
         self.found: dict[str, Found] = {}
 
-    def boot(self, area: tuple[int, int] | None) -> tuple[_Side, _Side]:
+    def boot(self, area: tuple[int, int] | None) -> tuple[Side, Side]:
         """Both zones as at boot, perhaps with a CMA area."""
-        wrong, right = (_Side(boot(name, self.menu, area), self.menu.depth) for name in self.releases)
+        wrong, right = (Side(boot(name, self.menu, area), self.menu.depth) for name in self.releases)
         return wrong, right
 
     def boots(self) -> list[_Node]:
@@ -283,7 +284,7 @@ class _Search:
             # an area made at boot was the first operation
             yield node
             return
-        for operation in _menu_of(self.menu, node.live, len(node.operations)):
+        for operation in menu_of(self.menu, node.live, len(node.operations)):
             self.tried += 1
             for side, state in zip(self.sides, node.saved, strict=True):
                 side.load(state)
@@ -304,14 +305,14 @@ class _Search:
                 self.seen.add(key)
                 yield after
 
-    def note(self, sides: tuple[_Side, _Side], before: tuple[npt.NDArray[np.uint8], ...], node: _Node) -> None:
+    def note(self, sides: tuple[Side, Side], before: tuple[npt.NDArray[np.uint8], ...], node: _Node) -> None:
         """Keep the symptoms that no sequence before showed."""
         for symptom in _compare(sides, before, node):
             if symptom.name not in self.found:
                 self.found[symptom.name] = Found(symptom, node.operations, node.results, self.tried)
 
 
-def _compare(sides: tuple[_Side, _Side], before: tuple[npt.NDArray[np.uint8], ...], node: _Node) -> tuple[Symptom, ...]:
+def _compare(sides: tuple[Side, Side], before: tuple[npt.NDArray[np.uint8], ...], node: _Node) -> tuple[Symptom, ...]:
     """Symptoms of the first side, after the last operation, that the second does not show."""
     operation = node.operations[-1] if node.operations else None
     results = node.results[-1] if node.results else (0, 0)

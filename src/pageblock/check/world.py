@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
+from ..errors import InputError
 from ..mm import Migratetype, PageClass, Zone
-from .reference import RELEASES, Reference
+from .reference import RELEASES, Reference, Rules, rules_of
 from .reference.request import Marks
 
 __all__ = ["World", "random_world"]
@@ -19,6 +20,7 @@ class World:
     """Release and geometry; ``cma``: pageblock-aligned ranges of pfns that are CMA at boot; ``reserved``: pages in use for ever.
 
     Ranges are half open, absolute, ascending and do not overlap. ``minimum``, ``low``: watermarks, pages.
+    ``zone_movable``: the zone is ZONE_MOVABLE, where only reserved pages stand in the way of isolation.
     ``model``: the model's release where it is to differ from the reference's, to see that a difference is found.
     """
 
@@ -32,11 +34,20 @@ class World:
     minimum: int = 0
     low: int = 0
     model: str | None = None
+    zone_movable: bool = False
 
     @property
     def end_pfn(self) -> int:
         """First pfn behind the zone."""
         return self.start_pfn + self.nr_pages
+
+    @property
+    def rules(self) -> Rules:
+        """The reference's rules."""
+        rules = rules_of(self.release)
+        if rules is None:
+            raise InputError(f"the reference has no release {self.release}: choose one of {', '.join(RELEASES)}")
+        return rules
 
     def free_ranges(self) -> Iterator[tuple[int, int]]:
         """What is neither reserved nor CMA, ascending."""
@@ -68,6 +79,7 @@ class World:
             self.max_order,
             self.pageblock_order,
             populate=plain,
+            zone_movable=self.zone_movable,
         )
         if not plain:
             blocks = ((self.end_pfn - 1) >> self.pageblock_order) + 1 - (self.start_pfn >> self.pageblock_order)
@@ -91,7 +103,7 @@ class World:
 
     def reference(self) -> Reference:
         """The reference's zone after boot."""
-        zone = Reference(RELEASES[self.release], self.start_pfn, self.nr_pages, self.max_order, self.pageblock_order)
+        zone = Reference(self.rules, self.start_pfn, self.nr_pages, self.max_order, self.pageblock_order)
         for pfn, order in self.free_blocks():
             zone.free_one_page(pfn, order, MOVABLE, tail=True)
         for start, end in self.reserved:
@@ -104,13 +116,14 @@ class World:
                 piece = min(self.max_order, self.pageblock_order)
                 for at in range(pfn, pfn + size, 1 << piece):
                     zone.free_one_page(at, piece, CMA)
+        zone.zone_movable = self.zone_movable
         zone.marks = Marks(self.minimum, self.low)
         return zone
 
 
 def random_world(release: str, random: Random, model: str | None = None) -> World:
     """A world of a few hundred pages whose ends, holes and CMA areas lie where boundaries meet."""
-    rules = RELEASES[release]
+    rules = World(release, 1).rules
     pageblock_order = random.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 9 if random.random() < 0.1 else 3))
     max_order = pageblock_order + random.choice((0, 1, 1, 1, 2, 3))
     if not rules.single and random.random() < 0.05:
@@ -144,4 +157,16 @@ def random_world(release: str, random: Random, model: str | None = None) -> Worl
     if random.random() < 0.4:
         minimum = nr_pages // random.choice((8, 16, 32))
         low = minimum + max(1, minimum // random.choice((1, 2, 4)))
-    return World(release, nr_pages, start, max_order, pageblock_order, tuple(cma), tuple(reserved), minimum, low, model)
+    return World(
+        release,
+        nr_pages,
+        start,
+        max_order,
+        pageblock_order,
+        tuple(cma),
+        tuple(reserved),
+        minimum,
+        low,
+        model,
+        random.random() < 0.1,
+    )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..mm import release as find_release
 
-__all__ = ["nearest_release", "rules_remark"]
+__all__ = ["nearest_release", "replaces_freed_huge_pages", "rules_remark"]
 
 #: First kernel of each release's rules (mm/page_isolation.c): windows of max order before, pageblocks since 5.19
 #: (b2c9e2fbba32), free lists that agree with the types since 6.10 (fd919a85cd55), isolation beside the type since 6.17.
@@ -24,6 +24,15 @@ def nearest_release(kernel: str) -> str | None:
     if version is None:
         return None
     return next(name for since, name in ERAS if version >= since)
+
+
+def replaces_freed_huge_pages(release: str) -> bool:
+    """Whether alloc_contig_range gives huge pages back that its migration left unused in their pool, in the range.
+
+    mm/hugetlb.c, replace_free_hugepage_folios: since 6.14, not in 6.12.117.
+    """
+    version = kernel_version(release)
+    return version is not None and version >= (6, 14)
 
 
 def rules_remark(kernel: str | None, releases: Sequence[str]) -> str | None:

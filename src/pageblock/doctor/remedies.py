@@ -166,7 +166,7 @@ def _done(
         moved, freed = moved + done[0], freed + done[1]
         # what was freed can take pages that move, in its own zone at least
         targets[i] = free_targets(snapshot, i) + done[1]
-    surveys = {i: ZoneSurvey(zones[i], snapshot.zones[i].uninitialised) for i in chosen}
+    surveys = {i: ZoneSurvey(zones[i], snapshot.zones[i].uninitialised, huge_pool=snapshot.huge_pool) for i in chosen}
     effects: list[Effect] = []
     for row in _rows(report):
         verdicts = [judge(surveys[i], release, row.nr_pages, targets[i]) for i in chosen]

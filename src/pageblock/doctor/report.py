@@ -280,7 +280,7 @@ def survey_zones(snapshot: Snapshot, chosen: Sequence[int]) -> dict[int, ZoneSur
     for i in chosen:
         zone = SlicedZone(snapshot, i, OLD_RULE)
         huge = bool(np.isin(zone.runs.page_class, WHOLE).any())
-        found[i] = ZoneSurvey(zone, snapshot.zones[i].uninitialised, may_hold_huge=huge)
+        found[i] = ZoneSurvey(zone, snapshot.zones[i].uninitialised, may_hold_huge=huge, huge_pool=snapshot.huge_pool)
     return found
 
 

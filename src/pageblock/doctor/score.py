@@ -5,20 +5,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import InputError
 from ..machine import Snapshot
+from ..machine.kpageflags import SCAN_BUFFERS
 from ..machine.truth import Answer, Truth
-from ..mm import PageClass
+from ..mm import PageClass, PageFlag
 from .kernel import nearest_release
 from .report import free_targets, survey_zones
-from .verdict import BLOCKED, FREE, MAY_LAND_INSIDE, MOVABLE, NO_LARGE_TARGET, NO_TARGET, REASONS, Verdicts, judge
+from .verdict import (
+    BACK_TO_POOL,
+    BLOCKED,
+    FREE,
+    MAY_LAND_INSIDE,
+    MOVABLE,
+    NO_LARGE_TARGET,
+    NO_TARGET,
+    REASONS,
+    Verdicts,
+    judge,
+)
+from .verdict import NOT_MIGRATABLE as NOT_MIGRATABLE_BIT
 
 __all__ = ["Differs", "Score", "SizeScore", "score"]
 
 #: Reasons that the order of the free lists may undo, which /proc does not tell.
-BY_LIST_ORDER = 1 << MAY_LAND_INSIDE | 1 << NO_TARGET | 1 << NO_LARGE_TARGET
+BY_LIST_ORDER = 1 << MAY_LAND_INSIDE | 1 << NO_LARGE_TARGET
+#: The reason that reclaim may undo.
+BY_RECLAIM = 1 << NO_TARGET
 
+NOT_MIGRATABLE = 1 << NOT_MIGRATABLE_BIT
+IN_POOL = 1 << BACK_TO_POOL
 LRU_BATCH = 1 << PageClass.PAGEVEC
 KERNEL = 1 << PageClass.KERNEL
 
@@ -94,6 +112,7 @@ def score(snapshot: Snapshot, truth: Truth, release: str | None = None) -> Score
 
 
 def _compare(snapshot: Snapshot, nr_pages: int, verdicts: Sequence[Verdicts], answers: Sequence[Answer]) -> SizeScore:
+    doubts = _Doubts(snapshot)
     table: Counter[tuple[str, int]] = Counter()
     doubted = holes = not_judged = 0
     differs: list[Differs] = []
@@ -107,7 +126,7 @@ def _compare(snapshot: Snapshot, nr_pages: int, verdicts: Sequence[Verdicts], an
             continue
         zone, v, i = place
         verdict, reasons = int(v.verdict[i]), int(v.reasons[i])
-        doubt = _doubt(snapshot, zone, verdict, reasons)
+        doubt = doubts.of(zone, verdict, reasons, answer.start_pfn, answer.start_pfn + nr_pages)
         doubted += bool(doubt)
         table[WORDS[verdict], answer.errno] += 1
         if (verdict == BLOCKED) != (answer.errno != 0):
@@ -128,16 +147,57 @@ def _place(snapshot: Snapshot, verdicts: Sequence[Verdicts], answer: Answer) -> 
     return None
 
 
-def _doubt(snapshot: Snapshot, zone: int, verdict: int, reasons: int) -> str:
-    """Why /proc cannot be sure of a verdict, "" if it can: what the doctor's remarks say of this zone."""
-    topics = {r.topic for r in snapshot.remarks if r.zone in (None, snapshot.zones[zone].label) and r.certain != 1}
-    if verdict != BLOCKED:
-        return "pages are pinned, and /proc does not say which" if verdict == MOVABLE and "pins" in topics else ""
-    open_to_doubt = BY_LIST_ORDER | LRU_BATCH | (KERNEL if "per-cpu pages" in topics else 0)
-    if reasons & ~np.uint32(open_to_doubt):
-        return ""
-    if reasons & BY_LIST_ORDER:
-        return "the order of the free lists decides"
-    if reasons & KERNEL:
-        return "free pages on per-cpu lists look like kernel pages"
-    return "pages in an LRU batch are there for a moment"
+class _Doubts:
+    """Why /proc cannot be sure of a verdict: what the doctor's remarks say of its zone, and of pages in the range."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.zones = snapshot.zones
+        self.topics = [
+            {r.topic for r in snapshot.remarks if r.zone in (None, zone.label) and r.certain != 1}
+            for zone in snapshot.zones
+        ]
+        assert snapshot.runs is not None
+        runs, flags = snapshot.runs, snapshot.runs["flags"].to_numpy()
+        is_file = runs["class"].to_numpy() == PageClass.FILE
+        start = runs["start_pfn"].to_numpy().astype(np.int64)
+        end = start + runs["nr_pages"].to_numpy().astype(np.int64)
+
+        def spans(marked: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+            order = np.argsort(start[marked])
+            return start[marked][order], end[marked][order]
+
+        self.held = spans(is_file & (flags & PageFlag.PINNED != 0))
+        self.used = spans(is_file & (flags & SCAN_BUFFERS != 0))
+
+    def of(self, zone: int, verdict: int, reasons: int, start_pfn: int, end_pfn: int) -> str:
+        """The doubt about the verdict of a range of a zone, "" if there is none."""
+        topics = self.topics[zone]
+        if verdict == FREE:
+            return ""
+        if verdict == MOVABLE:
+            # pages of ZONE_MOVABLE move out of it before they are pinned for long (check_and_migrate_movable_pages)
+            if "pins" in topics and self.zones[zone].name != "Movable":
+                return "pages are pinned, and /proc does not say which"
+            return "metadata of a file system may be in use" if _within(self.used, start_pfn, end_pfn) else ""
+        buffers = NOT_MIGRATABLE if "buffers" in topics and _within(self.held, start_pfn, end_pfn) else 0
+        pool = IN_POOL if "huge pages" in topics else 0
+        kernel = KERNEL if "per-cpu pages" in topics else 0
+        if reasons & ~(BY_LIST_ORDER | BY_RECLAIM | LRU_BATCH | kernel | buffers | pool):
+            return ""
+        for bits, words in (
+            (BY_RECLAIM, "the kernel may reclaim memory to migrate to"),
+            (BY_LIST_ORDER, "the order of the free lists decides"),
+            (buffers, "the journal may have let the file system's metadata go"),
+            (pool, "which huge pages are in use is not known"),
+            (kernel, "free pages on per-cpu lists look like kernel pages"),
+        ):
+            if reasons & bits:
+                return words
+        return "pages in an LRU batch are there for a moment"
+
+
+def _within(spans: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], start_pfn: int, end_pfn: int) -> bool:
+    """Whether a span reaches into a range."""
+    start, end = spans
+    at = int(np.searchsorted(end, start_pfn, "right"))
+    return at < len(start) and int(start[at]) < end_pfn

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..machine.slices import SlicedZone
+from ..machine.snapshot import HugePool
 from ..mm import Migratetype, PageClass, Zone
 from ..mm import constants as k
 
@@ -117,21 +118,26 @@ def over(values: npt.NDArray[Number], begin: Words, end: Words, combine: np.ufun
 
 @dataclass(frozen=True)
 class LargePages:
-    """Movable blocks above order 0: frame counted from the survey's origin, order and class, ascending."""
+    """Movable blocks above order 0: frame counted from the survey's origin, order and class, ascending.
+
+    ``unused``: huge pages that lie in their pool.
+    """
 
     at: Words
     order: Words
     page_class: npt.NDArray[np.uint8]
+    unused: Bools
 
 
-def compound_heads(zone: Zone | SlicedZone) -> tuple[Words, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Pfn, order and class of every block in use above order 0, ascending."""
+def compound_heads(zone: Zone | SlicedZone) -> tuple[Words, npt.NDArray[np.uint8], npt.NDArray[np.uint8], Bools]:
+    """Pfn, order, class and whether it is CLEAN of every block in use above order 0, ascending."""
     if isinstance(zone, SlicedZone):
         return zone.compound_heads()
     arrays = zone.saved_state()["arrays"]
     state, flags = arrays[STATE], arrays[FLAGS]
     heads = np.flatnonzero((state & k.ALLOC != 0) & (state & k.ORDER_MASK > 0))
-    return heads + zone.base(), state[heads] & np.uint8(k.ORDER_MASK), flags[heads] & np.uint8(k.CLASS_MASK)
+    clean = flags[heads] & np.uint8(k.PG_CLEAN) != 0
+    return heads + zone.base(), state[heads] & np.uint8(k.ORDER_MASK), flags[heads] & np.uint8(k.CLASS_MASK), clean
 
 
 class ZoneSurvey:
@@ -141,12 +147,19 @@ class ZoneSurvey:
         zone: the state; it must not change while the survey is used.
         uninitialised: pfn ranges [start, end) of whole pageblocks that the kernel has not initialised; holes in the zone.
         may_hold_huge: whether pages that never split (hugetlb) may be in the zone. Looking for them costs a copy of it.
+        huge_pool: the machine's pool of huge pages, None where unknown.
     """
 
     def __init__(
-        self, zone: Zone | SlicedZone, uninitialised: Sequence[tuple[int, int]] = (), *, may_hold_huge: bool = True
+        self,
+        zone: Zone | SlicedZone,
+        uninitialised: Sequence[tuple[int, int]] = (),
+        *,
+        may_hold_huge: bool = True,
+        huge_pool: HugePool | None = None,
     ) -> None:
         self.may_hold_huge = may_hold_huge
+        self.huge_pool = huge_pool
         g = zone.geometry
         self.zone = zone
         self.block = 1 << g.pageblock_order
@@ -277,9 +290,12 @@ class ZoneSurvey:
     def large_pages(self) -> LargePages:
         """The zone's movable blocks above order 0."""
         if self._large is None:
-            at, order, page_class = compound_heads(self.zone)
+            at, order, page_class, clean = compound_heads(self.zone)
             movable = np.isin(page_class, MOVABLE_CLASSES)
-            self._large = LargePages(at[movable] - self.origin, order[movable].astype(np.int64), page_class[movable])
+            unused = clean & (page_class == PageClass.HUGETLB)
+            self._large = LargePages(
+                at[movable] - self.origin, order[movable].astype(np.int64), page_class[movable], unused[movable]
+            )
         return self._large
 
     def isolated(self, nr_pages: int, window: int, offset: int = 0) -> tuple["Windows", Words | None]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..mm import Migratetype, PageClass
 from .survey import Bools, Held, Windows, Words, ZoneSurvey, over
 
-__all__ = ["lacks_large_target"]
+__all__ = ["goes_back_to_pool", "lacks_large_target"]
 
 #: Classes that never split.
 WHOLE = np.array([PageClass.HUGETLB, PageClass.MOVABLE_OPS], np.uint8)
@@ -45,6 +45,24 @@ def lacks_large_target(survey: ZoneSurvey, request: Held, windows: Windows, own:
             broken = -(-np.maximum(0, small - pages_below) >> order)
             lacks |= has & (needed + broken > blocks)
     return lacks
+
+
+def goes_back_to_pool(survey: ZoneSurvey, request: Held) -> Bools | None:
+    """Which ranges hold a huge page in use that would go back to its pool, where it lies; None: none does.
+
+    While the pool has an unused page that is not promised, a huge page in use migrates into that one, and its own place is
+    free in the pool then, not on the buddy lists (mm/hugetlb.c, alloc_huge_page_nodemask and free_huge_page): the range is
+    refused although everything migrated. Without one, the target is a new page and the place is given back; so it is
+    where the pool has a surplus.
+    """
+    pool = survey.huge_pool
+    if pool is None or not survey.may_hold_huge or pool.free <= pool.reserved or pool.surplus:
+        return None
+    large = survey.large_pages()
+    in_use = (large.page_class == PageClass.HUGETLB) & ~large.unused & (large.order == pool.order)
+    if not in_use.any():
+        return None
+    return count_in(request, large.at[in_use], 1 << pool.order, survey) > 0
 
 
 def count_in(request: Held, at: Words, size: int, survey: ZoneSurvey) -> Words:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from ..mm import Migratetype, PageClass, Zone, release
 from ..mm import constants as k
 from ..mm.errors import ReleaseError
+from .kernel import replaces_freed_huge_pages
 from .survey import Held, Windows, Words, ZoneSurvey, over
-from .targets import lacks_large_target
+from .targets import goes_back_to_pool, lacks_large_target
 
 __all__ = [
     "BLOCKED",
@@ -41,6 +42,7 @@ CMA_BLOCK, ISOLATED_BLOCK, NOT_MIGRATABLE, NO_TARGET, ZONE_EDGE, STRADDLES, MAY_
     16, 24
 )
 NO_LARGE_TARGET = 24
+BACK_TO_POOL = 25
 REASONS: dict[int, str] = {
     PageClass.KERNEL: "kernel pages (drivers, stacks, vmalloc)",
     PageClass.SLAB: "kernel objects (slab)",
@@ -60,6 +62,7 @@ REASONS: dict[int, str] = {
     MAY_LAND_INSIDE: "pages may migrate into the range itself: its pageblock reaches out of the zone",
     FREE_STRADDLES: "free page across the boundary",
     NO_LARGE_TARGET: "no free block of its size for a huge page, which never splits",
+    BACK_TO_POOL: "huge page in use whose place goes back to its pool, which has unused pages (a retry may succeed)",
 }
 
 
@@ -180,6 +183,11 @@ def judge(
         lacks = lacks_large_target(survey, request, windows, own)
         if lacks is not None:
             reasons[lacks] |= np.uint32(1 << NO_LARGE_TARGET)
+
+    if not replaces_freed_huge_pages(release_name):
+        back = goes_back_to_pool(survey, request)
+        if back is not None:
+            reasons[back] |= np.uint32(1 << BACK_TO_POOL)
 
     verdict = np.full(len(request), FREE, np.uint8)
     verdict[(request.move > 0) | (request.drop > 0)] = MOVABLE

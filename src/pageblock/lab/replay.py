@@ -24,15 +24,18 @@ from ..machine.trace import (
     Dump,
     FreeAll,
     Hash,
+    Isolation,
+    Promised,
     Record,
     TraceReader,
     first_difference,
     to_operations,
 )
 from ..mm import OPERATION, Migratetype, PageClass, Zone
-from ..mm.errors import KernelBugError
+from ..mm.errors import ContigRefused, KernelBugError
 from .accounting import accounting
 from .history import PCP_LISTS, History, list_name, pcp_list_name
+from .promised import broken_promise
 
 __all__ = ["Divergence", "Replay", "replay"]
 
@@ -122,6 +125,7 @@ def replay(
     release: str | None = None,
     until: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    seen: Callable[[Zone, Record, int], None] | None = None,
 ) -> Replay:
     """Replay one trace until its end, its first divergence, or so many operations.
 
@@ -130,11 +134,12 @@ def replay(
         release: whose rules; None: those that the header names.
         until: stop after this many operations.
         progress: called with bytes read and bytes in all.
+        seen: called after each record that was equal, with the zone, the record, and the operations so far.
 
     Raises:
         InputError: a trace that cannot be read or makes no sense, with its line.
     """
-    player = _Player(TraceReader(path, release), until, progress)
+    player = _Player(TraceReader(path, release), until, progress, seen=seen)
     done = player.play()
     if done.divergence is not None:
         # once more, the stretch since all was last equal one operation at a time
@@ -154,8 +159,10 @@ class _Player:
         until: int | None,
         progress: Callable[[int, int], None] | None,
         history: History | None = None,
+        seen: Callable[[Zone, Record, int], None] | None = None,
     ) -> None:
         self.reader = reader
+        self.seen = seen
         self.history = history
         # operations when lists, types and counters were last compared, and equal
         self.agreed = 0
@@ -190,6 +197,10 @@ class _Player:
                     self.cma_release(record)
                 elif isinstance(record, Compaction):
                     self.compaction(record)
+                elif isinstance(record, Isolation):
+                    self.isolation(record)
+                elif isinstance(record, Promised):
+                    self.promised(record)
                 elif isinstance(record, Hash):
                     self.compare_hash(record)
                 elif self.zone is None:
@@ -200,6 +211,8 @@ class _Player:
                     self.look(record.line, asked(record))
                     if asked(record) and self.done.operations > self.history.first:
                         self.history.remember(self.done.operations, record.line, asked(record))
+                if self.seen is not None and self.zone is not None:
+                    self.seen(self.zone, record, self.done.operations)
                 if self.until is not None and self.done.operations >= self.until:
                     break
         except _Parted as parted:
@@ -287,7 +300,7 @@ class _Player:
             nr_isolate_pageblock=marks.get("nr_isolate"),
         )
         zone.set_stat_threshold(dump.pcp.get("stat_threshold", 0))
-        zone.set_targets_may_spill(True)
+        zone.set_targets_may_spill(not self.reader.header.alone)
         if self.reader.header.per_cpu_lists:
             self.load_pcp(zone, dump)
         if dump.cma:
@@ -434,6 +447,35 @@ class _Player:
             self.own += c.nr_pages
             self.sizes[c.handle] = c.nr_pages
             self.is_contig[c.handle] = True
+
+    def isolation(self, i: Isolation) -> None:
+        """Isolate a range by itself, or give it back, and compare the answer."""
+        zone = self.need_zone(i.line)
+        self.done.operations += 1
+        if i.nr_pages < 1 or not 0 <= i.start <= zone.geometry.nr_pages - i.nr_pages:
+            raise self.reader.fail(f"range [{i.start}, +{i.nr_pages}) is outside the zone", i.line)
+        start = zone.start_pfn + i.start
+        errno, why = 0, ""
+        try:
+            if i.op == "S":
+                zone.start_isolate_page_range(start, start + i.nr_pages)
+            else:
+                zone.undo_isolate_page_range(start, start + i.nr_pages)
+        except ContigRefused as refused:
+            errno, why = -refused.errno, f" by {refused}"
+        except KernelBugError as stopped:
+            errno, why = BUG, f": {stopped}"
+        if errno != i.errno:
+            raise _Parted(i.line, asked(i), f"errno {i.errno}", f"errno {errno}{why}")
+
+    def promised(self, p: Promised) -> None:
+        """Look whether what must hold here does."""
+        zone = self.need_zone(p.line)
+        found = broken_promise(zone, p)
+        if found is None:
+            raise self.reader.fail(f"there is no promise {p.name!r} with {len(p.numbers)} numbers", p.line)
+        if found:
+            raise _Parted(p.line, f"promise {p.name!r}", "it holds", found, ("counter", "type of pageblock"))
 
     def check_moves(self, line: int, moves: Moves) -> None:
         """Migrations of a trace that no kernel can have made are malformed."""
@@ -752,6 +794,9 @@ def asked(record: Record) -> str:
         return f"cma_alloc of {record.count} pages aligned to order {record.align}"
     if isinstance(record, CmaRelease):
         return f"cma_release of handle {record.handle}"
+    if isinstance(record, Isolation):
+        name = "start_isolate_page_range" if record.op == "S" else "undo_isolate_page_range"
+        return f"{name} [{record.start}, {record.start + record.nr_pages})"
     return "compaction" if isinstance(record, Compaction) else ""
 
 

@@ -2,8 +2,8 @@
 
 Source: fs/proc/page.c (stable_page_flags, kpagecount_read) and
 include/uapi/linux/kernel-page-flags.h, 4.1 to 6.19. The index of a word is its pfn. Pins are never
-visible there (kpagecount counts mappings, not references), so PageFlag.PINNED is never set, nor is
-MOVABLE_OPS: such pages look like KERNEL or OFFLINE.
+visible there (kpagecount counts mappings, not references): PageFlag.PINNED is set for dirty metadata buffers
+only. Nor is MOVABLE_OPS: such pages look like KERNEL or OFFLINE.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,13 +28,25 @@ except ImportError:
 
     SCAN_COMPILED = False
 
-__all__ = ["SCAN_COMPILED", "SCAN_ZERO", "ScanReport", "classify", "scan_files", "scan_pieces", "scan_words"]
+__all__ = [
+    "SCAN_BUFFERS",
+    "SCAN_COMPILED",
+    "SCAN_ZERO",
+    "ScanReport",
+    "classify",
+    "scan_files",
+    "scan_pieces",
+    "scan_words",
+]
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
 
 #: Bit 0 of the flags of scanned runs: the words were 0. Inference uses it up and drops it.
 SCAN_ZERO = kpf.SCAN_ZERO
+
+#: Bit 1: file system metadata whose buffers may be in use. It stays in a snapshot's runs.
+SCAN_BUFFERS = kpf.SCAN_BUFFERS
 
 #: Words read at a time: 1 MiB, small enough to stay in a core's cache between read and scan.
 CHUNK_WORDS = 1 << 17
@@ -97,7 +109,13 @@ def classify(words: U64) -> tuple[U8, U8]:
     )
     clean = (page_class == PageClass.FILE) & has(kpf.KPF_UPTODATE) & ~stuck
     flags = np.where(compound, np.uint8(PageFlag.COMPOUND), np.uint8(0))
+    clean |= (page_class == PageClass.HUGETLB) & ~has(kpf.KPF_MMAP)
     flags |= np.where(clean, np.uint8(PageFlag.CLEAN), np.uint8(0))
+    buffers = (page_class == PageClass.FILE) & ((high & np.uint32(kpf.HIGH_PRIVATE)) != 0)
+    buffers &= ~has(kpf.KPF_UPTODATE | kpf.KPF_SWAPBACKED)
+    dirty, used = has(kpf.KPF_DIRTY), has(kpf.KPF_REFERENCED)
+    flags |= np.where(buffers & dirty, np.uint8(PageFlag.PINNED), np.uint8(0))
+    flags |= np.where(buffers & ~dirty & used, np.uint8(SCAN_BUFFERS), np.uint8(0))
     flags |= np.where(words == 0, np.uint8(SCAN_ZERO), np.uint8(0))
     return page_class, flags.astype(np.uint8)
 

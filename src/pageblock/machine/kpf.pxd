@@ -29,7 +29,9 @@ cdef enum:
     KPF_PGTABLE = 0x4000000
     HIGH_RESERVED = 0x1
     HIGH_MLOCKED = 0x2
+    HIGH_PRIVATE = 0x8
     SCAN_ZERO = 0x01
+    SCAN_BUFFERS = 0x02
     K_FREE = 0
     K_KERNEL = 1
     K_ANON = 2
@@ -44,5 +46,6 @@ cdef enum:
     K_HWPOISON = 12
     K_HOLE = 13
     K_PAGEVEC = 15
+    F_PINNED = 0x10
     F_COMPOUND = 0x20
     F_CLEAN = 0x40

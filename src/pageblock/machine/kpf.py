@@ -34,10 +34,14 @@ KPF_IDLE = 0x2000000
 KPF_PGTABLE = 0x4000000
 HIGH_RESERVED = 0x1
 HIGH_MLOCKED = 0x2
+HIGH_PRIVATE = 0x8
 
 #: Mark of the scan beside the PageFlag bits: the word was 0 (a plain kernel page, a per-cpu list
 #: page or, on kernels that set BUDDY on heads only, the rest of a free block).
 SCAN_ZERO = 0x01
+
+#: Mark of the scan: a page of a block device's cache whose buffers were used lately (see ``kind_of``).
+SCAN_BUFFERS = 0x02
 
 # Page classes and flags, as numbers (mm/types.py).
 K_FREE = 0
@@ -54,5 +58,6 @@ K_OFFLINE = 11
 K_HWPOISON = 12
 K_HOLE = 13
 K_PAGEVEC = 15
+F_PINNED = 0x10
 F_COMPOUND = 0x20
 F_CLEAN = 0x40

@@ -13,7 +13,9 @@ if not cython.compiled:
     from .kpf import (
         F_CLEAN,
         F_COMPOUND,
+        F_PINNED,
         HIGH_MLOCKED,
+        HIGH_PRIVATE,
         HIGH_RESERVED,
         K_ANON,
         K_COMPOUND,
@@ -54,6 +56,7 @@ if not cython.compiled:
         KPF_UPTODATE,
         KPF_WRITEBACK,
         KPF_ZERO_PAGE,
+        SCAN_BUFFERS,
         SCAN_ZERO,
     )
 
@@ -96,7 +99,8 @@ def kind_of(word: cython.ulonglong) -> cython.uint:
     if high & HIGH_RESERVED or low & KPF_ZERO_PAGE:
         return K_RESERVED
     if low & KPF_HUGE:
-        return K_HUGETLB
+        # a huge page that nobody maps lies in its pool, or is a hugetlbfs file's: inference tells which
+        return K_HUGETLB if low & KPF_MMAP else K_HUGETLB | (F_CLEAN << 8)
     if low & KPF_OFFLINE:
         return K_OFFLINE
     if low & KPF_PGTABLE:
@@ -114,10 +118,27 @@ def kind_of(word: cython.ulonglong) -> cython.uint:
             and not high & HIGH_MLOCKED
         ):
             return K_FILE | (F_CLEAN << 8)
+        if high & HIGH_PRIVATE and not low & (KPF_UPTODATE | KPF_SWAPBACKED):
+            return K_FILE | (buffers_of(low) << 8)
         return K_FILE
     if low & (KPF_ANON | KPF_SWAPBACKED) or (low & KPF_MMAP and low & KPF_UPTODATE):
         return K_PAGEVEC
     return K_KERNEL
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def buffers_of(low: cython.uint) -> cython.uint:
+    """Flags of a page that has buffers and was never read as a whole: a file system's metadata, in its disk's cache.
+
+    fs/buffer.c fills such pages buffer by buffer and never makes them UPTODATE. Dirty buffers are held by the journal until
+    they are written back, so that the page does not migrate (buffer_migrate_folio_norefs); others may be, if in use.
+    """
+    if low & KPF_DIRTY:
+        return F_PINNED
+    return SCAN_BUFFERS if low & KPF_REFERENCED else 0
 
 
 @cython.cfunc
@@ -135,6 +156,8 @@ def care_of(word: cython.ulonglong, kind: cython.uint, with_counts: cython.bint)
         idle |= KPF_UPTODATE | KPF_DIRTY | KPF_WRITEBACK | KPF_UNEVICTABLE | KPF_SWAPBACKED
         if not with_counts:
             idle |= KPF_MMAP
+    elif kind & 0xFF == K_FILE and not word & KPF_UPTODATE:
+        idle ^= KPF_REFERENCED
     if word & ~idle == 0:
         idle = 0
     return ~idle

@@ -16,7 +16,7 @@ from pageblock.mm import Zone
 from pageblock.mm import constants as k
 from pageblock.mm import release as find_release
 from pageblock.mm.geometry import Geometry, check_geometry
-from pageblock.mm.types import Migratetype, PageClass
+from pageblock.mm.types import Migratetype, PageClass, PageFlag
 
 from .runs import PageRuns, clip
 from .snapshot import Snapshot
@@ -121,11 +121,12 @@ class SlicedZone:
         pfns: I64 = self.free.pfn[(self.free.order == order) & (self.free.migratetype == migratetype)]
         return pfns
 
-    def compound_heads(self) -> tuple[I64, U8, U8]:
-        """Pfn, order and class of every block in use above order 0, ascending."""
+    def compound_heads(self) -> tuple[I64, U8, U8, NDArray[np.bool_]]:
+        """Pfn, order, class and whether it is CLEAN of every block in use above order 0, ascending."""
         large = self.runs.take((self.runs.order > 0) & (self.runs.page_class != PageClass.FREE))
         per_run = large.nr_pages >> large.order.astype(np.int64)
         owner = np.repeat(np.arange(len(large)), per_run)
         nth = np.arange(len(owner)) - np.repeat(np.cumsum(per_run) - per_run, per_run)
         order = large.order[owner]
-        return large.start_pfn[owner] + (nth << order.astype(np.int64)), order, large.page_class[owner]
+        clean = large.flags[owner] & np.uint8(PageFlag.CLEAN) != 0
+        return large.start_pfn[owner] + (nth << order.astype(np.int64)), order, large.page_class[owner], clean

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pageblock.errors import InputError
-from pageblock.mm.types import Migratetype
+from pageblock.mm.types import Migratetype, PageClass, PageFlag
 
 from .contradictions import check_free_words, check_totals, check_words, check_zones
 from .infer import Inferred, Remark, ZoneFacts, infer_zone
-from .kpageflags import ScanReport, scan_files
+from .kpageflags import SCAN_BUFFERS, ScanReport, scan_files
 from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges, reserved_pages
 from .lists import FreeLists
 from .page_owner import Owners, attach_owners, read_owners
@@ -37,7 +37,7 @@ from .sources import source_remark
 from .words import WordReader, read_pieces
 from .zerowords import ram_pages
 
-__all__ = ["RUNS_SCHEMA", "Remark", "Snapshot", "ZoneInfo"]
+__all__ = ["RUNS_SCHEMA", "HugePool", "Remark", "Snapshot", "ZoneInfo"]
 
 T = TypeVar("T")
 
@@ -117,6 +117,20 @@ class ZoneInfo:
 
 
 @dataclass(frozen=True)
+class HugePool:
+    """The pool of the default huge page size (/proc/meminfo), in huge pages of ``order``.
+
+    ``free``: unused; ``reserved``: of those, promised to mappings; ``surplus``: beyond the pool's size, given back to the
+    buddy lists when freed.
+    """
+
+    order: int
+    free: int
+    reserved: int
+    surplus: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What was read of one machine. ``runs`` (RUNS_SCHEMA) is None without kpageflags.
 
@@ -125,7 +139,7 @@ class Snapshot:
     inclusive. ``files`` were read, ``missing`` were not there or not readable. ``live``: of the running kernel. ``ram``,
     ``reserved``: pfn ranges [start, end) of System RAM and, in it, of the kernel's image and what boot reserved, as far as
     iomem names them; ``ram`` is None where it hides addresses. ``owners``: who allocated which pages, None without page_owner.
-    ``lists``: free and per-cpu lists in their exact order, where the source knows it.
+    ``lists``: free and per-cpu lists in their exact order, where the source knows it. ``huge_pool``: None where unknown.
     """
 
     source: str
@@ -144,6 +158,7 @@ class Snapshot:
     reserved: Ranges = ()
     owners: Owners | None = None
     lists: FreeLists | None = None
+    huge_pool: HugePool | None = None
 
 
 class Reader:
@@ -241,6 +256,7 @@ class Reader:
             check_totals(zones, meminfo, None if "iomem" in self.cut else iomem, geometry.page_size)
         self.remark_on_types(types)
         self.remark_on_hidden_pages(all_rows, vmstat)
+        huge_pool = find_huge_pool(meminfo, geometry.page_size)
         counts = {(row.node, row.zone): row.counts for row in buddy}
         infos = [self.zone_info(row, counts, types) for row in rows]
         flags = self.words("kpageflags")
@@ -265,6 +281,8 @@ class Reader:
                 check_words(report, flags.name)
                 check_free_words(report.runs, spans, rows, buddy, flags.name)
             self.remark_on_skew(report, geometry.pageblock_order)
+            report = replace(report, runs=self.with_unused_huge_pages(report.runs, huge_pool))
+            self.remark_on_buffers(report.runs, geometry.pageblock_order)
             ram = ram_pages(iomem, geometry.page_size)
             inferred = self.infer(rows, infos, report.runs, spans, geometry, types, ram)
             infos = [with_types(info, found) for info, found in zip(infos, inferred, strict=True)]
@@ -286,6 +304,7 @@ class Reader:
             None if (found := ram_pages(iomem, geometry.page_size)) is None else tuple(found),
             reserved_pages(iomem, geometry.page_size),
             self.owners(table),
+            huge_pool=huge_pool,
         )
 
     def owners(self, runs: pa.Table | None) -> Owners | None:
@@ -419,6 +438,47 @@ class Reader:
                 )
             )
 
+    def with_unused_huge_pages(self, runs: PageRuns, pool: HugePool | None) -> PageRuns:
+        """The runs with CLEAN, unused, on huge pages only where nobody maps exactly as many as meminfo counts free.
+
+        Those of a hugetlbfs file are in use though nobody maps them; where the counts differ, all are given as in use.
+        """
+        unused = (runs.page_class == PageClass.HUGETLB) & (runs.flags & PageFlag.CLEAN != 0)
+        if not unused.any():
+            return runs
+        of_pool = unused & (runs.order == pool.order) if pool is not None else np.zeros(len(runs), np.bool_)
+        number = int(runs.nr_pages[of_pool].sum()) >> pool.order if pool is not None else 0
+        right = pool is not None and number == pool.free
+        if pool is not None and not right:
+            self.remarks.append(
+                Remark(
+                    "huge pages",
+                    f"{number} huge pages are not mapped, but meminfo counts {pool.free} free: which lie unused in the pool is "
+                    "not known, so all are taken for used",
+                    pageblocks=number,
+                )
+            )
+        in_use = unused & ~of_pool if right else unused
+        return replace(runs, flags=np.where(in_use, runs.flags & np.uint8(0xFF & ~PageFlag.CLEAN), runs.flags))
+
+    def remark_on_buffers(self, runs: PageRuns, pageblock_order: int) -> None:
+        """Metadata of file systems: which buffers are in use, no file tells."""
+        is_file = runs.page_class == PageClass.FILE
+        held = is_file & (runs.flags & PageFlag.PINNED != 0)
+        maybe = is_file & (runs.flags & SCAN_BUFFERS != 0)
+        if not (held | maybe).any():
+            return
+        blocks = len(np.unique(runs.start_pfn[held | maybe] >> pageblock_order))
+        self.remarks.append(
+            Remark(
+                "buffers",
+                f"{int(runs.nr_pages[held].sum())} pages hold dirty metadata of a file system: taken for held by its journal "
+                f"until written back (sync); {int(runs.nr_pages[maybe].sum())} hold other metadata that was used lately and may "
+                "be held, too: taken for movable",
+                pageblocks=blocks,
+            )
+        )
+
     def remark_on_skew(self, report: ScanReport, pageblock_order: int) -> None:
         if report.nr_skewed:
             self.remarks.append(
@@ -438,6 +498,17 @@ class Reader:
                     pageblocks=report.nr_words >> pageblock_order,
                 )
             )
+
+
+def find_huge_pool(meminfo: dict[str, int], page_size: int) -> HugePool | None:
+    """The default pool as meminfo counts it; None where it does not."""
+    size = meminfo.get("Hugepagesize", 0) * 1024
+    order = (size // page_size).bit_length() - 1
+    if size < page_size or page_size << order != size or "HugePages_Free" not in meminfo:
+        return None
+    return HugePool(
+        order, meminfo["HugePages_Free"], meminfo.get("HugePages_Rsvd", 0), meminfo.get("HugePages_Surp", 0)
+    )
 
 
 def with_types(info: ZoneInfo, found: Inferred) -> ZoneInfo:

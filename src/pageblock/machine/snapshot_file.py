@@ -24,7 +24,7 @@ from pageblock.output import check_output, whole_file
 from .infer import Remark
 from .lists import FreeLists
 from .page_owner import Owners, joined, owner_column, split_by_owner
-from .snapshot import RUNS_SCHEMA, Snapshot, ZoneInfo
+from .snapshot import RUNS_SCHEMA, HugePool, Snapshot, ZoneInfo
 
 __all__ = ["SCHEMA_VERSION", "SnapshotFile", "read_snapshot", "write_snapshot"]
 
@@ -181,6 +181,7 @@ def describe(content: SnapshotFile) -> dict[str, Any]:
         "missing": list(snapshot.missing),
         "ram": snapshot.ram,
         "reserved": snapshot.reserved,
+        "huge_pool": None if snapshot.huge_pool is None else asdict(snapshot.huge_pool),
     }
 
 
@@ -265,6 +266,7 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
         reserved=pairs(told["reserved"]),
         owners=restore_owners(rows) if known and told["owners_known"] else None,
         lists=restore_lists(rows) if known and told["lists_known"] else None,
+        huge_pool=HugePool(**pool) if (pool := told.get("huge_pool")) is not None else None,
     )
 
 

@@ -1,7 +1,8 @@
 """Traces of real kernels: what a recorder asked of the page allocator, and what it answered.
 
-The format is the recorder's, versions 1 to 4 (docs/oracle.md). Pfns in a trace count from the zone's first page. A trace is read
-once, front to back; what cannot be understood is refused with its line number.
+The format is the recorder's, versions 1 to 4 (docs/oracle.md), and that of sequences which the explorer found, 5
+(docs/check.md). Pfns in a trace count from the zone's first page. A trace is read once, front to back; what cannot be
+understood is refused with its line number.
 """
 
 import os
@@ -39,6 +40,8 @@ __all__ = [
     "FreeAll",
     "Hash",
     "Header",
+    "Isolation",
+    "Promised",
     "Record",
     "TraceReader",
     "first_difference",
@@ -50,7 +53,7 @@ __all__ = [
 _BATCH = 1 << 16
 
 #: Versions of the format that are understood.
-VERSIONS = range(1, 5)
+VERSIONS = range(1, 6)
 
 #: Releases by the first two numbers of a kernel's version.
 _RELEASES = {"5.15": "5.15", "6.1": "6.1", "6.12": "6.12", "6.19": "6.19"}
@@ -58,12 +61,16 @@ _RELEASES = {"5.15": "5.15", "6.1": "6.1", "6.12": "6.12", "6.19": "6.19"}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """First line: version of the format, the kernel's name, the release whose rules it should follow."""
+    """First line: version of the format, the kernel's name, the release whose rules it should follow.
+
+    ``alone``: there is no other zone that migration targets could come from.
+    """
 
     version: int
     kernel: str
     release: str
     per_cpu_lists: bool
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -178,7 +185,27 @@ class Hash:
     counters: dict[str, int]
 
 
-Record = Actions | FreeAll | Contig | CmaAlloc | CmaRelease | Compaction | Hash | Dump
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """``S`` start_isolate_page_range, with its answer, and ``U`` undo_isolate_page_range, by themselves."""
+
+    line: int
+    op: str
+    start: int
+    nr_pages: int
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """``A``: what must hold here: its name and numbers (``lab.promised``)."""
+
+    line: int
+    name: str
+    numbers: tuple[str, ...]
+
+
+Record = Isolation | Promised | Actions | FreeAll | Contig | CmaAlloc | CmaRelease | Compaction | Hash | Dump
 
 
 class TraceReader:
@@ -245,10 +272,17 @@ class TraceReader:
             raise self.fail(f"no trace starts with {first[:40]!r}: the first line is 'V oracle VERSION …'", 1)
         version = int(match[1])
         if version not in VERSIONS:
-            raise self.fail(f"version {version} of the format is not known (1 to 4 are): update pageblock")
+            raise self.fail(f"version {version} of the format is not known (1 to 5 are): update pageblock")
         words = dict(word.split("=", 1) for word in match[2].split() if "=" in word)
         kernel = words.get("kernel", "6.1.192")
-        return Header(version, kernel, self.asked or self._release_of(kernel), words.get("pcp", "0") == "1")
+        name = self.asked or (self._release_named(words["release"]) if "release" in words else self._release_of(kernel))
+        return Header(version, kernel, name, words.get("pcp", "0") == "1", words.get("alone", "0") == "1")
+
+    def _release_named(self, name: str) -> str:
+        try:
+            return release(name).name
+        except ReleaseError as error:
+            raise self.fail(str(error)) from None
 
     def _release_of(self, kernel: str) -> str:
         match = re.match(r"(\d+\.\d+)", kernel)
@@ -299,6 +333,12 @@ class TraceReader:
                 elif op == "R":
                     fields = line.split()
                     yield CmaRelease(self.line, int(fields[1]), fields[2:] == ["-"])
+                elif op in ("S", "U"):
+                    asked, _, answer = line.partition(" = ")
+                    _, start, count = asked.split()
+                    yield Isolation(self.line, op, int(start), int(count), int(answer or "0"))
+                elif op == "A":
+                    yield Promised(self.line, line.split()[1], tuple(line.split()[2:]))
                 elif op not in ("!", "J", "#", ""):
                     raise self.fail(f"no record starts with {line[:20]!r}")
             except (ValueError, IndexError):

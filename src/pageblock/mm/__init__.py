@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .events import Event
 from .geometry import Geometry
-from .release import FAULTS, PATCHES, RELEASES, RULES, Release, Rule, Switch, release
+from .release import FAULTS, PATCHES, PLANTED, RELEASES, RULES, Planted, Release, Rule, Switch, release
 from .results import ContigRange, Page
 from .types import MOVABLE_CLASSES, Migratetype, PageClass, PageFlag
 
@@ -21,6 +21,7 @@ __all__ = [
     "MOVABLE_CLASSES",
     "OPERATION",
     "PATCHES",
+    "PLANTED",
     "RELEASES",
     "RULES",
     "ContigRange",
@@ -30,6 +31,7 @@ __all__ = [
     "Page",
     "PageClass",
     "PageFlag",
+    "Planted",
     "Release",
     "Rule",
     "Switch",

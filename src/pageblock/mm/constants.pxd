@@ -107,7 +107,12 @@ cdef enum:
     RULE_MOVABLE_TAIL = 37
     RULE_PCP_MISS = 38
     RULE_FAST_UNDERFLOW = 39
-    NR_RULES = 40
+    RULE_CLEAN_PAGES = 40
+    RULE_SPLIT_FREE = 41
+    RULE_ONE_PAGEBLOCK = 42
+    RULE_BOUNDARY_TYPE = 43
+    RULE_COMPOUND_SIZE = 44
+    NR_RULES = 45
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -230,6 +235,22 @@ cdef enum:
     # values of RULE_FAST_UNDERFLOW
     UNDERFLOW_PASSES = 0
     UNDERFLOW_CLAMPED = 1
+    # values of RULE_CLEAN_PAGES
+    CLEAN_LOWEST_FIRST = 0
+    CLEAN_HIGHEST_FIRST = 1
+    # values of RULE_SPLIT_FREE
+    SPLIT_FREE_COUNTED = 0
+    SPLIT_FREE_UNCOUNTED = 1
+    SPLIT_FREE_SMALLEST = 2
+    # values of RULE_ONE_PAGEBLOCK
+    ONE_PAGEBLOCK_ONCE = 0
+    ONE_PAGEBLOCK_TWICE = 1
+    # values of RULE_BOUNDARY_TYPE
+    BOUNDARY_REQUEST = 0
+    BOUNDARY_OWN = 1
+    # values of RULE_COMPOUND_SIZE
+    SIZE_OF_HEAD = 0
+    SIZE_OF_PAGE = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32
@@ -272,6 +293,7 @@ cdef enum:
     WHY_BUG_WALK = 14
     WHY_BUG_MISALIGNED = 15
     WHY_BUG_REFCOUNT = 16
+    WHY_BUG_ENDLESS = 17
     # events of the log (events.py)
     EV_ALLOC = 1
     EV_FREE = 2

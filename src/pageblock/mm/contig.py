@@ -71,6 +71,7 @@ if not cython.compiled:
         isolate_past_zone,
         isolation_end,
         isolation_start,
+        retype_beyond,
         start_isolate_page_range,
         test_pages_isolated,
         undo_isolate_page_range,
@@ -89,17 +90,18 @@ def isolate_freepages_range(z: ZoneState, start: cython.uint, end: cython.uint) 
     """
     pfn: cython.uint = start
     order: cython.uint
+    page: cython.uint
     while pfn < end:
         order = z.state[pfn] & ORDER_MASK
         del_page_from_free_list(z, pfn, order)
         pfn += 1 << order
     if z.overlapping:
-        end = pfn
-        for pfn in range(start, end):
-            if z.state[pfn] & ALLOC:
-                refuse(z, STEP_TAKE, WHY_BUG_REFCOUNT, pfn)
+        for page in range(start, pfn):
+            if z.state[page] & ALLOC:
+                refuse(z, STEP_TAKE, WHY_BUG_REFCOUNT, page)
                 return NONE
-        pfn = end
+    if pfn > end:
+        retype_beyond(z, end, pfn)
     return pfn
 
 
@@ -402,7 +404,7 @@ def alloc_contig_isolating(
     Rule "failed isolation": 6.1 runs the undo even then, over pageblocks that it did not isolate; 5.15 returns.
     """
     rc: cython.int = start_isolate_page_range(z, start, end, mt, 0)
-    if rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES:
+    if rc == -ENOTRECOVERABLE or (rc and z.rules[RULE_FAILED_ISOLATION] != FAILED_UNDOES):
         return rc
     if rc == 0:
         # pages of isolated pageblocks leave the per-cpu lists for the ISOLATE lists

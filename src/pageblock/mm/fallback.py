@@ -215,6 +215,25 @@ def steal_suitable_fallback(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def note_fallback(
+    z: ZoneState,
+    pfn: cython.uint,
+    order: cython.uint,
+    current: cython.uint,
+    start_mt: cython.uint,
+    fallback_mt: cython.uint,
+    owned: cython.bint,
+) -> cython.void:
+    """Count a fallback and tell who listens (trace_mm_page_alloc_extfrag). ``owned``: the pageblock is of the request's type."""
+    z.nr_fallbacks += 1
+    z.nr_claimed += owned
+    if z.recording:
+        emit(z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, owned)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def _rmqueue_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint, alloc_flags: cython.uint) -> cython.bint:
     """Move free pages of another type to the request's lists; False if there are none (__rmqueue_fallback, 6.1).
 
@@ -246,8 +265,7 @@ def _rmqueue_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint, a
         steal = can_steal_fallback(z, current, start_mt)
     pfn = get_page_from_free_area(z, current, fallback_mt)
     steal_suitable_fallback(z, pfn, start_mt, steal)
-    if z.recording:
-        emit(z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, get_pageblock_migratetype(z, pfn) == start_mt)
+    note_fallback(z, pfn, order, current, start_mt, fallback_mt, get_pageblock_migratetype(z, pfn) == start_mt)
     return True
 
 
@@ -317,8 +335,7 @@ def _rmqueue_claim(z: ZoneState, order: cython.uint, start_mt: cython.uint, allo
         head = get_page_from_free_area(z, current, fallback_mt)
         pfn = try_to_claim_block(z, head, current, order, start_mt)
         if pfn != NONE:
-            if z.recording:
-                emit(z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, 1)
+            note_fallback(z, pfn, order, current, start_mt, fallback_mt, True)
             return pfn
     return NONE
 
@@ -339,10 +356,7 @@ def _rmqueue_steal(z: ZoneState, order: cython.uint, start_mt: cython.uint) -> c
         del_page_from_free_list(z, pfn, current)
         expand(z, pfn, order, current, fallback_mt)
         z.taken_type = fallback_mt
-        if z.recording:
-            emit(
-                z, EV_EXTFRAG, pfn, order, current, start_mt, fallback_mt, get_pageblock_migratetype(z, pfn) == start_mt
-            )
+        note_fallback(z, pfn, order, current, start_mt, fallback_mt, get_pageblock_migratetype(z, pfn) == start_mt)
         return pfn
     return NONE
 

@@ -25,7 +25,6 @@ if not cython.compiled:
         INV_PCP,
         INV_ZONE_END,
         ISOLATE,
-        MERGE_ANY,
         MERGE_MERGEABLE,
         MOVE_SPLITS,
         NR_MIGRATETYPES,
@@ -121,11 +120,14 @@ def check_list(z: ZoneState, order: cython.uint, mt: cython.uint, found: cython.
 def types_ever_merge(z: ZoneState, mt: cython.uint, buddy_mt: cython.uint) -> cython.bint:
     """Whether two free buddies of these pageblock types may not stay apart.
 
-    Stricter types only: what 5.15 merges or not depends on what was isolated at the time.
+    What 5.15 merges or not depends on what was isolated at the time, so that equal types only are asked for; and not
+    ISOLATE, for isolation moves free pages and merges none.
     """
+    if mt == ISOLATE or buddy_mt == ISOLATE:
+        return False
     if z.rules[RULE_MERGE] == MERGE_MERGEABLE:
         return mt == buddy_mt or (migratetype_is_mergeable(mt) and migratetype_is_mergeable(buddy_mt))
-    return mt == buddy_mt or z.rules[RULE_MERGE] == MERGE_ANY
+    return mt == buddy_mt
 
 
 @cython.cfunc

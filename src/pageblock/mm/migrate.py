@@ -10,6 +10,7 @@ if not cython.compiled:
     from .constants import (
         ALLOC,
         CLASS_MASK,
+        CLEAN_LOWEST_FIRST,
         COMPACT_CLUSTER_MAX,
         C_ANON,
         C_FILE,
@@ -27,7 +28,7 @@ if not cython.compiled:
         ISOLATE,
         LIST_BATCHES_ASCENDING,
         LIST_HEAD_AGAIN,
-        LIST_SPLITS_LAST,
+        LIST_BATCHES_BELOW,
         MOVABLE,
         NONE,
         OFFNODE,
@@ -36,6 +37,7 @@ if not cython.compiled:
         PG_COMPOUND,
         PG_PINNED,
         REQUEST_TARGET,
+        RULE_CLEAN_PAGES,
         RULE_OFFLINE_LIST,
         STEP_MIGRATE,
         STEP_SIGNAL,
@@ -306,39 +308,72 @@ def migrate_split(z: ZoneState, head: cython.uint, size: cython.uint, head_moved
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def migrate_split_pages(z: ZoneState, count: cython.uint, began: cython.uint, ended: cython.uint) -> cython.bint:
+    """Move the base pages of what ``migrate_pages`` split of its pages ``began`` to ``ended``; False: one has no target."""
+    k: cython.uint
+    size: cython.uint
+    for k in range(began, ended):
+        size = z.batch[COMPACT_CLUSTER_MAX + count - 1 - k]
+        if size and not migrate_split(z, z.batch[count - 1 - k], size, z.rules[RULE_OFFLINE_LIST] == LIST_HEAD_AGAIN):
+            return False
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
     """Move the pages of ``z.batch``, last found first (mm/migrate.c, 6.1).
 
     0, -EBUSY (a page stays although it was tried again), or -ENOMEM (no target). A THP without a target is split, and its
     base pages move after the rest; rule "offline list": with 5.15 its head moves at once, and with batches (6.3, Debian's
-    6.1.192) one of a pageblock's size is a batch of its own, so that its pages move before the rest.
+    6.1.192) after its batch, which has at most a pageblock's size (6.1.192) or ends with the page that reaches it (6.12). Since
+    6.12 a base page of a split THP without a target ends its batch only.
     """
     i: cython.uint
     k: cython.uint
     j: cython.uint
     size: cython.uint
     pfn: cython.uint
-    head_at_once: cython.bint = z.rules[RULE_OFFLINE_LIST] == LIST_HEAD_AGAIN
     failed: cython.uint = 0
     moved: cython.uint = 0
+    rule: cython.uint = z.rules[RULE_OFFLINE_LIST]
     split: cython.bint = False
+    stuck: cython.bint = False
+    # where the batch began, and its pages; batches before it are done
+    began: cython.uint = 0
+    pages: cython.uint = 0
     # reclaim_clean_pages_from_list: clean file pages are dropped before anything moves
     for k in range(count if z.batch_clean else 0):
-        pfn = z.batch[count - 1 - k]
+        i = k if z.rules[RULE_CLEAN_PAGES] == CLEAN_LOWEST_FIRST else count - 1 - k
+        pfn = z.batch[i]
         if z.flags[pfn] & PG_CLEAN and not z.flags[pfn] & (PG_PINNED | PG_COMPOUND):
             if z.nxt[pfn] < z.nr_handles:
                 z.handles[z.nxt[pfn]] = NONE
             if z.recording:
                 emit(z, EV_RECLAIM, pfn)
             free_pages(z, pfn)
-            z.batch[count - 1 - k] = NONE
+            z.batch[i] = NONE
     if nothing_intervenes(z, count):
         moved = count - migrate_base_pages(z, count)
+        pages = moved & (z.pageblock_nr_pages - 1)
     for k in range(moved, count):
         i = count - 1 - k
         pfn = z.batch[i]
         if pfn == NONE:
             continue
+        size = 1 << (z.state[pfn] & ORDER_MASK)
+        if rule >= LIST_BATCHES_BELOW and (
+            pages >= z.pageblock_nr_pages
+            or (rule == LIST_BATCHES_BELOW and pages and pages + size > z.pageblock_nr_pages)
+        ):
+            if split and not migrate_split_pages(z, count, began, k):
+                if rule == LIST_BATCHES_BELOW:
+                    return -ENOMEM
+                stuck = True
+            began = k
+            pages = 0
+        pages += size
         if z.flags[pfn] & PG_PINNED:
             failed += 1
             refuse(z, STEP_MIGRATE, WHY_BUSY, pfn)
@@ -349,29 +384,19 @@ def migrate_pages(z: ZoneState, count: cython.uint) -> cython.int:
                 split = True
                 for j in range(count):
                     z.batch[COMPACT_CLUSTER_MAX + j] = 0
-            size = 1 << (z.state[pfn] & ORDER_MASK)
             split_huge_page(z, pfn)
             z.batch[COMPACT_CLUSTER_MAX + i] = size
-            if head_at_once:
-                if not migrate_folio(z, pfn):
-                    refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
-                    return -ENOMEM
-                moved += 1
-            elif z.rules[RULE_OFFLINE_LIST] != LIST_SPLITS_LAST and size >= z.pageblock_nr_pages:
-                z.batch[COMPACT_CLUSTER_MAX + i] = 0
-                if not migrate_split(z, pfn, size, False):
-                    return -ENOMEM
-                moved += size
+            moved += size
+            if rule == LIST_HEAD_AGAIN and not migrate_folio(z, pfn):
+                refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
+                return -ENOMEM
         else:
             refuse(z, STEP_MIGRATE, WHY_NO_TARGET, pfn)
             return -ENOMEM
-    for k in range(count if split else 0):
-        i = count - 1 - k
-        size = z.batch[COMPACT_CLUSTER_MAX + i]
-        if size:
-            if not migrate_split(z, z.batch[i], size, head_at_once):
-                return -ENOMEM
-            moved += size - head_at_once
+    if split and not migrate_split_pages(z, count, began, count):
+        return -ENOMEM
+    if stuck:
+        return -ENOMEM
     if z.recording:
         emit(z, EV_MIGRATE_PAGES, moved, failed)
     return -EBUSY if failed else 0

@@ -12,6 +12,7 @@ if not cython.compiled:
         BUDDY,
         CMA,
         EIGHT_IN_USE,
+        ENOTRECOVERABLE,
         EV_SPLIT,
         EV_ZONE_LOCKED,
         FREE_AREA_HEADS,
@@ -26,6 +27,11 @@ if not cython.compiled:
         RULE_FREE_LARGE,
         RULE_MERGE,
         RULE_MERGED_TYPES,
+        RULE_SPLIT_FREE,
+        SPLIT_FREE_SMALLEST,
+        SPLIT_FREE_UNCOUNTED,
+        STEP_ISOLATE,
+        WHY_BUG_MISALIGNED,
     )
     from .zone import (
         ZoneState,
@@ -35,6 +41,7 @@ if not cython.compiled:
         list_head,
         pageblock_end,
         pageblock_start,
+        refuse,
         set_pageblock_migratetype,
         zone_spans,
     )
@@ -271,32 +278,41 @@ def free_one_page(z: ZoneState, pfn: cython.uint, order: cython.uint) -> cython.
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def split_free_page(z: ZoneState, pfn: cython.uint, order: cython.uint, offset: cython.uint) -> cython.void:
-    """Cut a free block at an offset and list each piece under its own pageblock's type (6.1; 86d28b070927).
+def split_free_page(z: ZoneState, pfn: cython.uint, order: cython.uint, offset: cython.uint) -> cython.int:
+    """Cut a free block at an offset and list each piece under its own pageblock's type (6.1); 0 or -ENOTRECOVERABLE.
 
-    Pieces: the largest that are aligned and fit before the offset, then the rest.
+    Pieces: the largest that are aligned and fit before the offset, then the rest. Rule "split free": two mistakes of its
+    first versions can be had back; a piece that is not aligned is a BUG.
     """
     end: cython.uint = pfn + (1 << order)
     at: cython.uint = pfn
     piece: cython.uint
     mt: cython.uint = get_pageblock_migratetype(z, pfn)
     if offset == 0:
-        return
+        return 0
     if z.recording:
         emit(z, EV_SPLIT, pfn, order, offset)
-    if mt != ISOLATE:
+    if mt != ISOLATE and z.rules[RULE_SPLIT_FREE] != SPLIT_FREE_UNCOUNTED:
         mod_zone_freepage_state(z, -(cython.cast(cython.longlong, 1) << order), mt)
     del_page_from_free_list(z, pfn, order)
     while at < end:
         piece = 0
-        # natural alignment is that of the absolute pfn; the base is aligned to every free block's size
-        while piece < order and not at & (1 << piece) and offset >> (piece + 1):
-            piece += 1
+        if z.rules[RULE_SPLIT_FREE] == SPLIT_FREE_SMALLEST:
+            while not offset >> piece & 1:
+                piece += 1
+            if at & ((1 << piece) - 1):
+                refuse(z, STEP_ISOLATE, WHY_BUG_MISALIGNED, at)
+                return -ENOTRECOVERABLE
+        else:
+            # natural alignment is that of the absolute pfn; the base is aligned to every free block's size
+            while piece < order and not at & (1 << piece) and offset >> (piece + 1):
+                piece += 1
         _free_one_page(z, at, piece, get_pageblock_migratetype(z, at), False)
         at += 1 << piece
         offset -= 1 << piece
         if offset == 0:
             offset = end - at
+    return 0
 
 
 @cython.cfunc

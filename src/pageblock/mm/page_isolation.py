@@ -8,6 +8,7 @@ import cython
 if not cython.compiled:
     from .constants import (
         ALLOC,
+        BOUNDARY_OWN,
         BUDDY,
         CLASS_MASK,
         CMA,
@@ -23,6 +24,7 @@ if not cython.compiled:
         C_RESERVED,
         C_THP,
         EBUSY,
+        ENOTRECOVERABLE,
         EV_ISOLATE,
         EV_TEST_ISOLATED,
         EV_UNISOLATE,
@@ -30,26 +32,33 @@ if not cython.compiled:
         ISOLATE,
         ISOLATION_BESIDE,
         MEMORY_OFFLINE,
+        MOVABLE,
         MOVE_SPLITS,
         NONE,
         NO_EIGHT,
         ONPCP,
+        ONE_PAGEBLOCK_ONCE,
         ORDER_MASK,
         PG_COMPOUND,
         RULE_BLOCK_MOVE,
+        RULE_BOUNDARY_TYPE,
         RULE_CHECK_SCOPE,
+        RULE_COMPOUND_SIZE,
         RULE_ISOLATION,
         RULE_MOVABLE_COMPOUND,
+        RULE_ONE_PAGEBLOCK,
         RULE_SCHEME,
         RULE_SPAN,
         RULE_UNSET_BUDDY,
         SCHEME_HYGIENIC,
         SCHEME_SINGLE_PAGEBLOCK,
         SCOPE_REQUEST,
+        SIZE_OF_PAGE,
         SPAN_MAX_ORDER,
         STEP_ISOLATE,
         STEP_TEST,
         UNSET_FREE_BUDDY,
+        WHY_BUG_ENDLESS,
         WHY_BUSY,
         WHY_CMA_TYPE,
         WHY_COMPOUND,
@@ -76,6 +85,7 @@ if not cython.compiled:
     )
     from .freelist import del_page_from_free_list
     from .page_alloc import (
+        migratetype_is_mergeable,
         _free_one_page,
         covered_by_free_block,
         mod_zone_freepage_state,
@@ -142,7 +152,8 @@ def has_unmovable_pages(
         # only the first page can be a tail whose head lies before the range
         if pageblock_start(z, start) == start and covered_by_free_block(z, start):
             return NONE
-        head = compound_head(z, start)
+        # the seed's patch 3 asks for nothing of a pageblock behind the request
+        head = compound_head(z, start) if start < end else NONE
         if head != NONE:
             why = why_unmovable(z, head, isolation_flags)
             if why:
@@ -215,6 +226,21 @@ def set_migratetype_isolate(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def retype_beyond(z: ZoneState, isolated: cython.uint, end: cython.uint) -> cython.void:
+    """What taking a free page off an isolated pageblock's list does to other pageblocks that it covers (until 6.9).
+
+    Those in [isolated, end) of an ordinary type become MOVABLE: mm/page_alloc.c __isolate_free_page. Since 6.10 no free
+    page covers an isolated pageblock and another.
+    """
+    block: cython.uint
+    for block in range((isolated + z.pageblock_nr_pages - 1) >> z.pageblock_order, end >> z.pageblock_order):
+        if migratetype_is_mergeable(z.pageblock_mt[block]):
+            z.pageblock_mt[block] = MOVABLE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -> cython.void:
     """Give an isolated pageblock its type; its free pages go to the tail of that type's lists and are counted.
 
@@ -230,18 +256,15 @@ def unset_migratetype_isolate(z: ZoneState, pfn: cython.uint, mt: cython.uint) -
         return
     if z.rules[RULE_ISOLATION] == ISOLATION_BESIDE:
         mt = z.type_beneath[pfn >> z.pageblock_order]
-    if s & BUDDY and order >= z.pageblock_order:
+    if s & BUDDY and order >= z.pageblock_order and order < z.max_order:
         buddy = pfn ^ (1 << order)
         if z.rules[RULE_UNSET_BUDDY] == UNSET_FREE_BUDDY:
-            merge = (
-                order < z.max_order
-                and page_is_buddy(z, buddy, order)
-                and get_pageblock_migratetype(z, buddy) != ISOLATE
-            )
+            merge = page_is_buddy(z, buddy, order) and get_pageblock_migratetype(z, buddy) != ISOLATE
         else:
             merge = buddy < z.nr_frames and get_pageblock_migratetype(z, buddy) != ISOLATE
     if merge:
         del_page_from_free_list(z, pfn, order)
+        retype_beyond(z, pfn + 1, pfn + (1 << order))
         set_pageblock_migratetype(z, pfn, mt)
         _free_one_page(z, pfn, order, mt, True)
     elif z.rules[RULE_BLOCK_MOVE] == MOVE_SPLITS:
@@ -322,17 +345,19 @@ def isolate_single_pageblock(
     mt: cython.uint,
     isolation_flags: cython.uint,
 ) -> cython.int:
-    """Isolate the pageblock at a boundary and cut what crosses it; 0 or -EBUSY (5.19 to 6.9, b2c9e2fbba32).
+    """Isolate the pageblock at a boundary and cut what crosses it; 0, -EBUSY or a BUG (5.19 to 6.9, b2c9e2fbba32).
 
     The pageblock is checked whole, so an unmovable page outside the request refuses it. Since 6.10 free pages are cut as
     the pageblock is isolated, and a compound page that crosses the boundary is passed over if it is hugetlb and
-    refuses otherwise.
+    refuses otherwise. Rules "boundary type" and "compound size": mistakes of its first versions.
     """
     block: cython.uint = boundary - z.pageblock_nr_pages if isolate_before else boundary
     pfn: cython.uint = max(block >> z.max_order << z.max_order, z.zone_start)
     s: cython.uint
     size: cython.uint
     head: cython.uint
+    if z.rules[RULE_BOUNDARY_TYPE] == BOUNDARY_OWN:
+        mt = get_pageblock_migratetype(z, block)
     if not skip_isolation:
         if set_migratetype_isolate(z, block, mt, isolation_flags, block, block + z.pageblock_nr_pages):
             return -EBUSY
@@ -346,13 +371,17 @@ def isolate_single_pageblock(
         size = 1
         if s & BUDDY:
             size = 1 << (s & ORDER_MASK)
-            if size > boundary - pfn:
-                split_free_page(z, pfn, s & ORDER_MASK, boundary - pfn)
+            if size > boundary - pfn and split_free_page(z, pfn, s & ORDER_MASK, boundary - pfn):
+                return -ENOTRECOVERABLE
         elif s & ALLOC and not z.flags[pfn] & PG_COMPOUND:
             size = 1 << (s & ORDER_MASK)
         elif s & ALLOC or s == 0:
             head = pfn if s else compound_head(z, pfn)
             if head != NONE:
+                if head != pfn and z.rules[RULE_COMPOUND_SIZE] == SIZE_OF_PAGE:
+                    # a tail counts as one page: the scan goes on behind the head, in the tails, again
+                    refuse(z, STEP_ISOLATE, WHY_BUG_ENDLESS, pfn)
+                    return -ENOTRECOVERABLE
                 size = head + (1 << (z.state[head] & ORDER_MASK)) - pfn
                 if size > boundary - pfn and z.rules[RULE_SCHEME] == SCHEME_HYGIENIC:
                     if z.flags[head] & CLASS_MASK != C_HUGETLB:
@@ -384,18 +413,26 @@ def isolate_single_pageblock(
 def isolate_boundaries_first(
     z: ZoneState, start: cython.uint, end: cython.uint, mt: cython.uint, isolation_flags: cython.uint
 ) -> cython.int:
-    """start_isolate_page_range of 6.1: the first pageblock, the last, then those between, ascending."""
+    """start_isolate_page_range of 6.1: the first pageblock, the last, then those between, ascending.
+
+    Rule "one pageblock": a first version isolated the only pageblock of a range twice, and failed.
+    """
     first: cython.uint = pageblock_start(z, start)
     stop: cython.uint = pageblock_end(z, end - 1)
     last: cython.uint = stop - z.pageblock_nr_pages
     pfn: cython.uint = first + z.pageblock_nr_pages
     page: cython.uint
+    isolated: cython.bint = first == last and z.rules[RULE_ONE_PAGEBLOCK] == ONE_PAGEBLOCK_ONCE
+    rc: cython.int
     z.refused_why = WHY_NONE
-    if isolate_single_pageblock(z, first, False, False, mt, isolation_flags):
-        return -EBUSY
-    if isolate_single_pageblock(z, stop, True, first == last, mt, isolation_flags):
-        unset_migratetype_isolate(z, first, mt)
-        return -EBUSY
+    rc = isolate_single_pageblock(z, first, False, False, mt, isolation_flags)
+    if rc:
+        return rc
+    rc = isolate_single_pageblock(z, stop, True, isolated, mt, isolation_flags)
+    if rc:
+        if rc != -ENOTRECOVERABLE:
+            unset_migratetype_isolate(z, first, mt)
+        return rc
     while pfn < last:
         page = first_valid_page(z, pfn, z.pageblock_nr_pages)
         if page != NONE and set_migratetype_isolate(z, page, mt, isolation_flags, start, end):
@@ -483,10 +520,12 @@ def isolate_past_zone(
     """
     first: cython.uint = isolation_start(z, start)
     stop: cython.uint = pageblock_start(z, z.zone_end)
+    rc: cython.int
     if first < stop:
         if z.rules[RULE_SCHEME] >= SCHEME_SINGLE_PAGEBLOCK:
-            if isolate_single_pageblock(z, first, False, False, mt, 0):
-                return -EBUSY
+            rc = isolate_single_pageblock(z, first, False, False, mt, 0)
+            if rc:
+                return rc
         elif isolate_ascending(z, first, stop, check_start, stop, mt, undo):
             return -EBUSY
         if undo:

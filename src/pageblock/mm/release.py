@@ -4,6 +4,7 @@ A release is a column, a rule a row. The newest text that a rule was read in is 
 ``seed`` is ``5.15`` with the seed's seven patches on; each is a switch of its own, so
 ``seed-p4`` is the series without patch 4 and ``5.15+p1`` is 5.15 with patch 1 only. ``seed-as-posted`` is ``seed`` with the
 faults of the posted patch; each is a switch too: ``seed+fa`` has the first only, ``seed-as-posted-fc`` all but the third.
+``6.1+bug-NAME`` is 6.1 with a mistake of Linux's history (PLANTED), which no release has.
 """
 
 import re
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from . import constants as k
 from .errors import ReleaseError
 
-__all__ = ["FAULTS", "PATCHES", "RELEASES", "RULES", "Release", "Rule", "Switch", "release"]
+__all__ = ["FAULTS", "PATCHES", "PLANTED", "RELEASES", "RULES", "Planted", "Release", "Rule", "Switch", "release"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +417,58 @@ RULES: tuple[Rule, ...] = (
         },
         "mm/page_alloc.c zone_watermark_fast (5.15); fix possible underflow, 9282012fc0aa (6.0)",
     ),
+    Rule(
+        k.RULE_CLEAN_PAGES,
+        "clean pages",
+        "In which order are clean file pages dropped that lie in a range?",
+        {
+            k.CLEAN_LOWEST_FIRST: "of those that were found together, the lowest first",
+            k.CLEAN_HIGHEST_FIRST: "the highest first",
+        },
+        "mm/vmscan.c reclaim_clean_pages_from_list, shrink_page_list, mm/page_alloc.c free_unref_page_list (5.15, 6.1.192), "
+        "free_unref_folios (6.12.117)",
+    ),
+    Rule(
+        k.RULE_SPLIT_FREE,
+        "split free",
+        "How is a free page cut that crosses the boundary of what is isolated?",
+        {
+            k.SPLIT_FREE_COUNTED: "it leaves the counters first; pieces as large as alignment and the boundary allow",
+            k.SPLIT_FREE_UNCOUNTED: "it does not leave the counters: its pieces are counted once more",
+            k.SPLIT_FREE_SMALLEST: "as it should, but the smallest piece comes first, and the next is not aligned",
+        },
+        "mm/page_alloc.c split_free_page (6.1; 88ee134320b8, 86d28b070927)",
+    ),
+    Rule(
+        k.RULE_ONE_PAGEBLOCK,
+        "one pageblock",
+        "How often is the pageblock isolated that is both the first and the last of a range?",
+        {
+            k.ONE_PAGEBLOCK_ONCE: "once",
+            k.ONE_PAGEBLOCK_TWICE: "twice, so that the range is refused as isolated already",
+        },
+        "mm/page_isolation.c start_isolate_page_range (6.1; 9b209e557d69)",
+    ),
+    Rule(
+        k.RULE_BOUNDARY_TYPE,
+        "boundary type",
+        "For which type are the pageblocks at the ends of a range isolated?",
+        {
+            k.BOUNDARY_REQUEST: "the request's: a CMA pageblock refuses a MOVABLE one",
+            k.BOUNDARY_OWN: "their own: a MOVABLE request isolates CMA pageblocks, and gives them back as MOVABLE",
+        },
+        "mm/page_isolation.c isolate_single_pageblock (5.19: saved_mt; 80e2b584f3ab, 6.0)",
+    ),
+    Rule(
+        k.RULE_COMPOUND_SIZE,
+        "compound size",
+        "How large is the compound page whose tail the scan before a boundary meets first?",
+        {
+            k.SIZE_OF_HEAD: "as large as its head says",
+            k.SIZE_OF_PAGE: "one page, so that the scan goes on behind its head, in its tails, for ever",
+        },
+        "mm/page_isolation.c isolate_single_pageblock (6.1; use compound_nr() correctly, 5.19-rc1)",
+    ),
 )
 
 
@@ -506,12 +559,79 @@ FAULTS: dict[str, Switch] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Planted:
+    """A mistake of Linux's history that can be planted into a release, as ``BASE+bug-NAME``: no kernel of that name had it.
+
+    ``title``: what it is; ``since``: where it was, and what mended it; ``base``: the release that takes it; ``rules``: its
+    (rule, choice).
+    """
+
+    title: str
+    since: str
+    base: str
+    rules: tuple[tuple[int, int], ...]
+
+
+#: Bugs by name. None is on in any release.
+PLANTED: dict[str, Planted] = {
+    "merges-isolated": Planted(
+        "isolated pageblocks merge with others",
+        "before 4.1 (3c605096d315)",
+        "6.1",
+        ((k.RULE_MERGE, k.MERGE_ANY),),
+    ),
+    "merges-cma": Planted(
+        "CMA pageblocks merge with others while nothing is isolated",
+        "up to 5.17, where CMA areas are aligned to max order instead (1dd214b8f21c)",
+        "6.1",
+        ((k.RULE_MERGE, k.MERGE_WHILE_ISOLATED),),
+    ),
+    "uncounted-split": Planted(
+        "split_free_page frees the pieces of a page that it never subtracted",
+        "b2c9e2fbba32, mended by 86d28b070927; both in 5.19-rc1",
+        "6.1",
+        ((k.RULE_SPLIT_FREE, k.SPLIT_FREE_UNCOUNTED),),
+    ),
+    "misaligned-split": Planted(
+        "split_free_page frees the smallest piece first",
+        "b2c9e2fbba32, mended by 88ee134320b8; both in 5.19-rc1",
+        "6.1",
+        ((k.RULE_SPLIT_FREE, k.SPLIT_FREE_SMALLEST),),
+    ),
+    "isolated-twice": Planted(
+        "the pageblock of a range of one pageblock is isolated twice",
+        "88ee134320b8, mended by 9b209e557d69; both in 5.19-rc1",
+        "6.1",
+        ((k.RULE_ONE_PAGEBLOCK, k.ONE_PAGEBLOCK_TWICE),),
+    ),
+    "saved-type": Planted(
+        "pageblocks at the ends of a range are isolated for their own type: CMA turns MOVABLE",
+        "5.19, mended by 80e2b584f3ab (6.0)",
+        "6.1",
+        ((k.RULE_BOUNDARY_TYPE, k.BOUNDARY_OWN),),
+    ),
+    "tail-size": Planted(
+        "compound_nr of a tail page: the scan before a boundary never ends",
+        "b2c9e2fbba32, mended within 5.19-rc1 (page_isolation: use compound_nr() correctly)",
+        "6.1",
+        ((k.RULE_COMPOUND_SIZE, k.SIZE_OF_PAGE),),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """A named set of rules: ``rules[rule.index]`` is the choice."""
+    """A named set of rules: ``rules[rule.index]`` is the choice. ``turned``: the release whose switches were turned."""
 
     name: str
     summary: str
     rules: tuple[int, ...]
+    turned: str = ""
+
+    @property
+    def base(self) -> str:
+        """The release without switches."""
+        return self.turned or self.name
 
 
 def _column(choices: dict[int, int]) -> tuple[int, ...]:
@@ -559,6 +679,11 @@ _LEGACY = {
     k.RULE_MOVABLE_TAIL: k.TAIL_OF_PAIR,
     k.RULE_PCP_MISS: k.MISS_FAILS,
     k.RULE_FAST_UNDERFLOW: k.UNDERFLOW_PASSES,
+    k.RULE_CLEAN_PAGES: k.CLEAN_LOWEST_FIRST,
+    k.RULE_SPLIT_FREE: k.SPLIT_FREE_COUNTED,
+    k.RULE_ONE_PAGEBLOCK: k.ONE_PAGEBLOCK_ONCE,
+    k.RULE_BOUNDARY_TYPE: k.BOUNDARY_REQUEST,
+    k.RULE_COMPOUND_SIZE: k.SIZE_OF_HEAD,
 }
 
 _PAGEBLOCK_ALIGNED = {
@@ -591,6 +716,10 @@ _MERGED = {
     k.RULE_MOVABLE_TAIL: k.TAIL_NEVER,
     k.RULE_PCP_MISS: k.MISS_TRIES_BUDDY,
     k.RULE_FAST_UNDERFLOW: k.UNDERFLOW_CLAMPED,
+    k.RULE_SPLIT_FREE: k.SPLIT_FREE_COUNTED,
+    k.RULE_ONE_PAGEBLOCK: k.ONE_PAGEBLOCK_ONCE,
+    k.RULE_BOUNDARY_TYPE: k.BOUNDARY_REQUEST,
+    k.RULE_COMPOUND_SIZE: k.SIZE_OF_HEAD,
 }
 
 _VANILLA = {
@@ -618,6 +747,7 @@ _HYGIENE = {
     k.RULE_COMPACT_BATCH: k.BATCH_TARGETS_FIRST,
     k.RULE_COMPACT_RESCAN: k.RESCAN_WHERE_FOUND,
     k.RULE_OFFLINE_LIST: k.LIST_BATCHES,
+    k.RULE_CLEAN_PAGES: k.CLEAN_HIGHEST_FIRST,
 }
 
 _ISOLATE_BIT = {
@@ -674,27 +804,47 @@ RELEASES: dict[str, Release] = {
 
 
 def release(name: str) -> Release:
-    """The release of this name, perhaps with the seed's patches and faults switched.
+    """The release of this name, perhaps with the seed's patches and faults switched, or with a bug planted.
 
-    ``seed-p4``, ``5.15+p1+p3``: patches off and on; ``seed+fa``, ``seed-as-posted-fc``: faults of the posted patch 4.
+    ``seed-p4``, ``5.15+p1+p3``: patches off and on; ``seed+fa``, ``seed-as-posted-fc``: faults of the posted patch 4;
+    ``6.1+bug-saved-type``: one of PLANTED.
 
     Raises:
-        ReleaseError: no such release, or a switch that it does not have.
+        ReleaseError: no such release, a switch that it does not have, or one that is in its place already.
     """
+    if "+bug-" in name:
+        return _with_bug(name)
     match = re.fullmatch(r"(.+?)((?:[+-][pf][0-9a-z])*)", name)
     base = RELEASES.get(match[1]) if match else None
     if base is None or match is None:
         known = ", ".join(RELEASES)
         raise ReleaseError(f"unknown release {name!r}: choose one of {known}, or a switch of the seed such as seed-p4")
     rules = list(base.rules)
+    turned = {f"p{number}" for number in PATCHES if base.name != "5.15"}
+    turned |= {f"f{letter}" for letter in FAULTS if base.name == "seed-as-posted"}
     for sign, kind, letter in re.findall(r"([+-])([pf])(.)", match[2]):
         switch = _switch(name, base.name, kind, letter)
-        # a switch that is in its place already changes nothing: +p4 turns no fault of patch 4 off
-        if all(rules[rule] == (on if sign == "+" else off) for rule, on, off in switch.rules[:1]):
-            continue
+        if (sign == "+") == (kind + letter in turned):
+            state = "on" if sign == "+" else "off"
+            raise ReleaseError(f"release {name!r}: {kind}{letter} ({switch.title}) is {state} already: leave it out")
+        turned ^= {kind + letter}
         for rule, on, off in switch.rules:
             rules[rule] = on if sign == "+" else off
-    return base if not match[2] else Release(name, base.summary, tuple(rules))
+    return base if not match[2] else Release(name, base.summary, tuple(rules), base.name)
+
+
+def _with_bug(name: str) -> Release:
+    """The release with one of PLANTED, or ReleaseError."""
+    before, _, bug = name.partition("+bug-")
+    planted = PLANTED.get(bug)
+    if planted is None or before != planted.base:
+        known = ", ".join(f"{planted.base}+bug-{bug}" for bug, planted in PLANTED.items())
+        raise ReleaseError(f"release {name!r}: no such bug can be planted there: choose one of {known}")
+    base = RELEASES[before]
+    rules = list(base.rules)
+    for rule, choice in planted.rules:
+        rules[rule] = choice
+    return Release(name, f"{base.summary}, with a bug planted: {planted.title}", tuple(rules), base.name)
 
 
 def _switch(name: str, base: str, kind: str, letter: str) -> Switch:

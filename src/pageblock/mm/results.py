@@ -40,6 +40,7 @@ WHYS: dict[int, str] = {
     k.WHY_BUG_WALK: "VM_BUG_ON(outer_end + (1UL << order) <= begin_pfn) in alloc_contig_range",
     k.WHY_BUG_MISALIGNED: "VM_BUG_ON_PAGE(pfn & ((1 << order) - 1), page) in __free_one_page",
     k.WHY_BUG_REFCOUNT: "VM_BUG_ON_PAGE(page_ref_count(page), page) in set_page_refcounted",
+    k.WHY_BUG_ENDLESS: "isolate_single_pageblock comes back to the same tail page for ever",
 }
 
 #: Broken invariant -> (its name, what it means).

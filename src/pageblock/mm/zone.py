@@ -175,6 +175,10 @@ class ZoneState:
     refused_why: cython.uint
     refused_pfn: cython.uint
 
+    # since the zone was made, as a tracer of mm_page_alloc_extfrag would count them; no state: neither saved nor compared
+    nr_fallbacks = cython.declare(cython.ulonglong, visibility="readonly")
+    nr_claimed = cython.declare(cython.ulonglong, visibility="readonly")  # of these, with change_ownership
+
     nxt_array: Any
     prv_array: Any
     state_array: Any
@@ -270,6 +274,8 @@ def zone_init(
     z.batch_count = 0
     z.batch_clean = False
     z.taken_type = 0
+    z.nr_fallbacks = 0
+    z.nr_claimed = 0
     refuse(z, 0, 0, NONE)
     zone_bind(z)
     for head in range(z.nr_frames, z.nr_frames + heads):

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..check.core import CoreFinding
 from ..check.fuzz import Finding
 from ..check.lockstep import (
     ALLOC,
@@ -19,9 +20,10 @@ from ..check.lockstep import (
     Operation,
 )
 from ..check.workload import HANDLES
+from ..check.world import World
 from ..mm import Migratetype, PageClass, PageFlag
 
-__all__ = ["describe", "finding_json", "replay_line", "show_finding"]
+__all__ = ["core_finding_json", "describe", "finding_json", "show_core_finding", "show_finding"]
 
 #: Longest text of a list that is shown.
 _WIDTH = 300
@@ -73,18 +75,38 @@ def steps(finding: Finding) -> list[tuple[str, str, str]]:
     return rows
 
 
-def show_finding(finding: Finding, console: Console) -> None:
-    """The world, the sequence as a table, where they parted, the line that replays it."""
-    world, difference = finding.world, finding.difference
-    console.print(
-        f"DIFFERENCE under {world.release} after {len(finding.operations)} operations: {difference.what}", markup=False
-    )
+def show_world(world: World, console: Console) -> None:
+    """One line: the zone, and what was in it at boot."""
     places = [f"zone [{world.start_pfn}, {world.end_pfn})", f"max order {world.max_order}"]
     places.append(f"pageblock order {world.pageblock_order}")
     places += [f"CMA [{a}, {b})" for a, b in world.cma] + [f"reserved [{a}, {b})" for a, b in world.reserved]
+    if world.zone_movable:
+        places.append("ZONE_MOVABLE")
     if world.low:
         places.append(f"watermarks {world.minimum}, {world.low}")
     console.print(", ".join(places), markup=False, highlight=False)
+
+
+def show_core_finding(finding: CoreFinding, seed: int, console: Console) -> None:
+    """The invariant, the world, the line that replays it."""
+    console.print(f"VIOLATED under {finding.world.release}: {finding.message}", markup=False, highlight=False)
+    show_world(finding.world, console)
+    console.print(f"again: {core_replay_line(finding, seed)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def core_replay_line(finding: CoreFinding, seed: int) -> str:
+    """The command that runs the case of the core again."""
+    return f"pageblock check fuzz --core-only --release {finding.world.release} --seed {seed} --case {finding.case}"
+
+
+def show_finding(finding: Finding, console: Console) -> None:
+    """The world, the sequence as a table, where they parted, the line that replays it."""
+    world, difference = finding.world, finding.difference
+    parted = "DIFFERENCE" if difference.reference is not None else "VIOLATED"
+    console.print(
+        f"{parted} under {world.release} after {len(finding.operations)} operations: {difference.what}", markup=False
+    )
+    show_world(world, console)
     table = Table(box=None)
     for column in ("", "operation", "model", "reference"):
         table.add_column(column, justify="left" if column == "operation" else "right")
@@ -97,6 +119,34 @@ def show_finding(finding: Finding, console: Console) -> None:
     console.print(f"again: {replay_line(finding)}", markup=False, highlight=False, soft_wrap=True)
 
 
+def world_json(world: World) -> dict[str, Any]:
+    """A world as JSON."""
+    return {
+        "start_pfn": world.start_pfn,
+        "nr_pages": world.nr_pages,
+        "max_order": world.max_order,
+        "pageblock_order": world.pageblock_order,
+        "cma": world.cma,
+        "reserved": world.reserved,
+        "watermarks": [world.minimum, world.low],
+        "zone_movable": world.zone_movable,
+    }
+
+
+def core_finding_json(finding: CoreFinding, seed: int) -> dict[str, Any]:
+    """A finding of the core as JSON."""
+    return {
+        "release": finding.world.release,
+        "case": finding.case,
+        "what": finding.invariant,
+        "model": finding.message,
+        "reference": None,
+        "zone": world_json(finding.world),
+        "operations": [],
+        "again": core_replay_line(finding, seed),
+    }
+
+
 def finding_json(finding: Finding) -> dict[str, Any]:
     """A finding as JSON."""
     world, difference = finding.world, finding.difference
@@ -106,15 +156,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "what": difference.what,
         "model": difference.model,
         "reference": difference.reference,
-        "zone": {
-            "start_pfn": world.start_pfn,
-            "nr_pages": world.nr_pages,
-            "max_order": world.max_order,
-            "pageblock_order": world.pageblock_order,
-            "cma": world.cma,
-            "reserved": world.reserved,
-            "watermarks": [world.minimum, world.low],
-        },
+        "zone": world_json(world),
         "operations": [describe(operation, world.start_pfn) for operation in finding.operations],
         "again": replay_line(finding),
     }

@@ -11,10 +11,19 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-__all__ = ["byte_progress", "operation_progress", "page_progress", "reading_progress", "row_progress"]
+__all__ = [
+    "byte_progress",
+    "operation_progress",
+    "page_progress",
+    "reading_progress",
+    "recording_progress",
+    "row_progress",
+    "state_progress",
+]
 
 
 @contextmanager
@@ -48,6 +57,42 @@ def operation_progress(what: str) -> AbstractContextManager[Callable[[int, int],
 def byte_progress(what: str) -> AbstractContextManager[Callable[[int, int], None] | None]:
     """Progress counted in bytes of a file."""
     return _progress(what, DownloadColumn())
+
+
+@contextmanager
+def recording_progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
+    """Progress of recording, in milliseconds, and then of understanding what was recorded, in pages: one bar after the other."""
+    bars = ExitStack()
+    shown: dict[str, Callable[[int, int], None] | None] = {}
+
+    def of_stage(what: str, amount: ProgressColumn) -> Callable[[int, int], None]:
+        def told(done: int, total: int) -> None:
+            if what not in shown:
+                bars.close()
+                shown[what] = bars.enter_context(_progress(what, amount))
+            bar = shown[what]
+            if bar is not None:
+                bar(done, total)
+
+        return told
+
+    try:
+        yield of_stage("recording", TimeElapsedColumn()), of_stage("reading the ring buffers", MofNCompleteColumn())
+    finally:
+        bars.close()
+
+
+@contextmanager
+def state_progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
+    """Progress of an exploration: a function ``progress(states, transitions, depth)``, silent where stderr is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda states, transitions, depth: None
+        return
+    with console.status(what) as line:
+        yield lambda states, transitions, depth: line.update(
+            f"{what}: {states:,} states, {transitions:,} transitions, depth {depth}"
+        )
 
 
 @contextmanager

@@ -97,8 +97,8 @@ TEXTS = (
     "9:DMA",
 )
 
-#: Commands that take long when nothing is wrong with their arguments: they get one that is.
-LONG = ({"series"}, {"check"})
+#: Commands that take long, or touch the machine, when nothing is wrong with their arguments: they get one that is.
+LONG = ({"series"}, {"check"}, {"fit"}, {"record"}, {"run"}, {"sweep"})
 
 
 def value(parameter: Parameter, files: Sequence[str], random: Random) -> str:

@@ -7,6 +7,6 @@ uses it), ``contig`` (alloc_contig_range and its like). Slow on purpose where pl
 """
 
 from .contig import Reference
-from .rules import RELEASES, Rules
+from .rules import RELEASES, Rules, rules_of
 
-__all__ = ["RELEASES", "Reference", "Rules"]
+__all__ = ["RELEASES", "Reference", "Rules", "rules_of"]

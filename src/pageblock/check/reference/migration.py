@@ -51,9 +51,12 @@ class Migration(Isolation):
         return found, min(pfn, end)
 
     def drop_clean(self, heads: list[int]) -> list[int]:
-        """reclaim_clean_pages_from_list: free clean file pages that nobody else refers to; those that are left."""
+        """reclaim_clean_pages_from_list: free clean file pages that nobody else refers to; those that are left.
+
+        The list of what is freed is turned round twice until 6.1: the lowest goes first. Since 6.12 the highest does.
+        """
         kept = []
-        for pfn in heads:
+        for pfn in reversed(heads) if self.rules.hygiene else heads:
             flags = self.used[pfn][1]
             if flags & CLASS == FILE and flags & CLEAN and not flags & PINNED:
                 owner = self.used[pfn][2]
@@ -62,7 +65,7 @@ class Migration(Isolation):
                 self.free_used(pfn)
             else:
                 kept.append(pfn)
-        return kept
+        return sorted(kept)
 
     def target(self, order: int) -> int | None:
         """alloc_migration_target: an ordinary movable request."""

@@ -1,8 +1,9 @@
 """What the releases differ in, as far as the reference knows them: one flag a difference, each read in the kernels' sources."""
 
+import re
 from dataclasses import dataclass, replace
 
-__all__ = ["RELEASES", "Rules"]
+__all__ = ["RELEASES", "Rules", "rules_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +78,18 @@ RELEASES: dict[str, Rules] = {
     "6.12": _6_12,
     "6.19": _6_19,
 }
+
+#: What the seed's patches switch; 2 only moves code, 5 to 7 are about consumers.
+_PATCHES = {"1": "always_compare", "3": "only_requested", "4": "save_outer"}
+
+
+def rules_of(release: str) -> Rules | None:
+    """Rules of a release or of one with patches of the seed on or off (``seed-p3``, ``5.15+p1``); None: not known."""
+    match = re.fullmatch(r"([^+]*?)((?:[+-]p[1-7])*)", release)
+    rules = RELEASES.get(match[1]) if match else None
+    if match is None or rules is None:
+        return None
+    for sign, patch in re.findall(r"([+-])p(\d)", match[2]):
+        if patch in _PATCHES:
+            rules = replace(rules, **{_PATCHES[patch]: sign == "+"})
+    return rules

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from ...check.fuzz import CASES, OPERATIONS, Campaign, Case, Finding, Log, campaign, draw_case, known_releases, shortest
+from ...check.core import CoreFinding, run_core
+from ...check.fuzz import Campaign, Case, Finding, Log, campaign, draw_case, known_releases, shortest
 from ...mm import release as find_release
-from ...view.fuzz import finding_json, show_finding
+from ...view.fuzz import core_finding_json, finding_json, show_core_finding, show_finding
 from ...view.progress import operation_progress
 from ...view.terminal import stdout
 
@@ -20,7 +21,7 @@ __all__ = ["command"]
 @click.option("--release", "releases", multiple=True, metavar="REL", help="Whose rules; repeatable. [default: all]")
 @click.option("--ops", default=1_000_000, show_default=True, type=click.IntRange(1), help="Operations in all.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="What the chances are drawn from.")
-@click.option("--jobs", type=click.IntRange(1), help="Processes. [default: one a CPU]")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Processes. [default: one a CPU]")
 @click.option(
     "--interval",
     default=1000,
@@ -28,10 +29,11 @@ __all__ = ["command"]
     type=click.IntRange(1),
     help="Operations between comparisons of the whole states.",
 )
+@click.option("--core-only", is_flag=True, help="The model alone, with its own invariants: fast.")
 @click.option("--case", "number", type=click.IntRange(0), help="Run this one case.")
 @click.option("--model", metavar="REL", help="Other rules for the model, to see that the difference is found.")
 @click.option(
-    "--log", "log_file", metavar="FILE", help="One line a finished chunk; those that are there are not run again."
+    "--log", "log_file", metavar="FILE", help="A line a finished chunk; those that are there are not run again."
 )
 @click.option("--keep-going", is_flag=True, help="Go on after a difference.")
 @click.option("--no-shrink", is_flag=True, help="Show the sequence as it was found.")
@@ -42,6 +44,7 @@ def command(
     seed: int,
     jobs: int | None,
     interval: int,
+    core_only: bool,
     number: int | None,
     model: str | None,
     log_file: str | None,
@@ -51,63 +54,89 @@ def command(
 ) -> int:
     """Run random operations on the model and on a plain reference allocator, and compare every answer.
 
-    What is drawn depends on the releases and the seed alone. Exits 1 if the two differ.
+    What is drawn depends on the release and the seed alone. Exits 1 if the two differ, or an invariant is broken.
     """
-    names = known_releases(releases)
     if model is not None:
+        if core_only:
+            raise click.UsageError("--core-only compares nothing, so that --model says nothing: leave one of them out")
         model = find_release(model).name
-    plan = Campaign(names, seed, interval, model)
-    findings: list[Finding] = []
-    done = 0
+    plan = Campaign(known_releases(releases), seed, interval, model, core_only)
     began = time.monotonic()
-    interrupted = False
-    if number is not None:
-        for name in names:
-            operations, finding = draw_case(Case(name, seed, number, model), interval)
+    if number is None:
+        findings, done, before, interrupted = _run(plan, ops, jobs or os.cpu_count() or 1, log_file, keep_going)
+    else:
+        findings, done, before, interrupted = [], 0, 0, False
+        for name in plan.releases:
+            finding: Finding | CoreFinding | None
+            if core_only:
+                operations, finding = run_core(name, seed, number)
+            else:
+                operations, finding = draw_case(Case(name, seed, number, model), interval)
             done += operations
             findings += [] if finding is None else [finding]
-    else:
-        log = Log(Path(log_file) if log_file else None, plan)
-        chunks = -(-ops // (OPERATIONS * CASES))
-        missing = [at for at in range(chunks) if at not in log.done]
-        done = before = sum(log.done[at] for at in range(chunks) if at in log.done)
-        try:
-            with operation_progress("comparing") as progress:
-                for chunk in campaign(plan, missing, jobs or os.cpu_count() or 1):
-                    done += chunk.operations
-                    log.add(chunk)
-                    if progress is not None:
-                        progress(done, chunks * OPERATIONS * CASES)
-                    if chunk.finding is not None:
-                        findings.append(chunk.finding)
-                        if not keep_going:
-                            break
-        except KeyboardInterrupt:
-            interrupted = True
-    seconds = time.monotonic() - began
-    shown = [finding if no_shrink else shortest(finding) for finding in findings]
+    rate = (done - before) / max(1e-9, time.monotonic() - began)
+    findings = [found if no_shrink or isinstance(found, CoreFinding) else shortest(found) for found in findings]
     if as_json:
         report = {
-            "releases": names,
+            "releases": plan.releases,
             "seed": seed,
             "operations": done,
             "interval": interval,
+            "core_only": core_only,
             "interrupted": interrupted,
-            "differences": [finding_json(finding) for finding in shown],
+            "differences": [
+                core_finding_json(found, seed) if isinstance(found, CoreFinding) else finding_json(found)
+                for found in findings
+            ],
         }
         click.echo(json.dumps(report))
     else:
-        console = stdout()
-        for finding in shown:
-            show_finding(finding, console)
-        rate = (done - (0 if number is not None else before)) / seconds if seconds else 0
-        console.print(
-            f"{'interrupted: ' if interrupted else ''}{done:,} operations on {', '.join(names)}, seed {seed}, states compared "
-            f"every {interval:,}: {len(findings)} differences ({rate:,.0f} operations/s)",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        _show(plan, findings, done, rate, interrupted)
     if interrupted:
         return 2
     return 1 if findings else 0
+
+
+def _run(
+    plan: Campaign, ops: int, jobs: int, log_file: str | None, keep_going: bool
+) -> tuple[list[Finding | CoreFinding], int, int, bool]:
+    """Findings, operations done, those of them that the log had, and whether somebody interrupted."""
+    log = Log(Path(log_file) if log_file else None, plan)
+    chunks = -(-ops // plan.chunk_operations)
+    had = {at: operations for at, operations in log.done.items() if at < chunks}
+    missing = [at for at in range(chunks) if at not in had]
+    findings: list[Finding | CoreFinding] = []
+    done = before = sum(had.values())
+    try:
+        with operation_progress("checking" if plan.core else "comparing") as progress:
+            for chunk in campaign(plan, missing, jobs):
+                done += chunk.operations
+                log.add(chunk)
+                if progress is not None:
+                    progress(done, chunks * plan.chunk_operations)
+                if chunk.finding is not None:
+                    findings.append(chunk.finding)
+                    if not keep_going:
+                        break
+    except KeyboardInterrupt:
+        return findings, done, before, True
+    return findings, done, before, False
+
+
+def _show(plan: Campaign, findings: list[Finding | CoreFinding], done: int, rate: float, interrupted: bool) -> None:
+    """The findings, and one line that says what was done."""
+    console = stdout()
+    for finding in findings:
+        if isinstance(finding, CoreFinding):
+            show_core_finding(finding, plan.seed, console)
+        else:
+            show_finding(finding, console)
+    how = "the core's invariants checked" if plan.core else f"states compared every {plan.interval:,}"
+    what = "violations" if plan.core else "differences"
+    console.print(
+        f"{'interrupted: ' if interrupted else ''}{done:,} operations on {', '.join(plan.releases)}, seed {plan.seed}, "
+        f"{how}: {len(findings)} {what} ({rate:,.0f} operations/s)",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

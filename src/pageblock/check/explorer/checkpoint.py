@@ -1,0 +1,109 @@
+"""An exploration in a file, to be gone on with: what was seen, what is left, where each state came from.
+
+The file is a numpy archive. It is written beside the old one and takes its name when it is whole, so that whatever happens one
+whole file is there.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...output import whole_file
+from .bounds import Bounds
+from .explore import Batch, Search
+
+__all__ = ["load", "save"]
+
+_FORMAT = "pageblock exploration 1"
+
+
+def save(search: Search, path: Path, stopped: str) -> None:
+    """Write the search as it stands between two rounds. Raises InputError if it cannot be written."""
+    arrays: dict[str, Any] = {}
+    told: dict[str, Any] = {
+        "format": _FORMAT,
+        "bounds": search.bounds.told(),
+        "jobs": search.jobs,
+        "depth": search.depth,
+        "seconds": search.seconds,
+        "stopped": stopped,
+        "workers": [],
+    }
+    for i, (worker, origins) in enumerate(zip(search.workers, search.origins(), strict=True)):
+        pairs = worker.table.reshape(-1, 2)
+        arrays[f"seen{i}"] = pairs[pairs[:, 0] != 0]
+        arrays[f"origins{i}"] = origins
+        for name, batches in (("now", worker.now), ("next", worker.next)):
+            records = [batch.peek() for batch in batches]
+            arrays[f"{name}{i}"] = np.concatenate(records) if records else np.zeros(0, np.uint8)
+            arrays[f"{name}_numbers{i}"] = np.array([batch.number for batch in batches], np.uint64)
+            arrays[f"{name}_bytes{i}"] = np.array([len(r) for r in records], np.int64)
+        out = worker.out
+        arrays[f"out{i}"] = np.concatenate([np.zeros(0, np.uint8), *(records for records, _ in out)])
+        arrays[f"out_from{i}"] = np.concatenate([np.zeros(0, np.uint64), *(origins for _, origins in out)])
+        told["workers"].append({"at": worker.at, "states": worker.states, **worker.explorer.counts()})
+    arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    with whole_file(path, force=True) as file:
+        np.savez(file, **arrays)
+
+
+def load(path: Path, depth: int | None, memory: int) -> tuple[Search, str]:
+    """The search that a file holds, and why it had ended; ``depth``: a new bound, None: the file's.
+
+    Raises:
+        InputError: no such file, or no exploration, or not enough memory allowed.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            told = json.loads(bytes(file["told"]))
+            if told["format"] != _FORMAT:
+                raise InputError(f"{path}: made by another version of pageblock: explore anew")
+            return _restored(path, file, told, depth, memory)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file: name one that --out wrote") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise InputError(f"{path}: this is no whole exploration ({error}): name a file that --out wrote") from None
+
+
+def _restored(path: Path, file: Any, told: dict[str, Any], depth: int | None, memory: int) -> tuple[Search, str]:
+    told["bounds"] = {key: tuple(v) if isinstance(v, list) else v for key, v in told["bounds"].items()}
+    if depth is not None:
+        told["bounds"]["depth"] = depth
+    search = Search(Bounds(**told["bounds"]), told["jobs"], memory)
+    search.depth = told["depth"]
+    search.seconds = told["seconds"]
+    for i, (worker, counted) in enumerate(zip(search.workers, told["workers"], strict=True)):
+        seen = file[f"seen{i}"]
+        slots = len(worker.table) // 2
+        while len(seen) + 2 * len(search.table) >= slots // 3 * 2:
+            slots *= 2
+        if 16 * slots > memory:
+            raise InputError(f"{path}: {len(seen):,} states need more than --memory allows: raise it")
+        worker.table = np.zeros(2 * slots, np.uint64)
+        worker.explorer.fill_table(worker.table, np.ascontiguousarray(seen).reshape(-1))
+        worker.origins = [file[f"origins{i}"]]
+        worker.at, worker.states = counted["at"], counted["states"]
+        worker.explorer.recount(counted["transitions"], counted["weak"], counted["weak_state"], counted["weak_op"])
+        for name, batches in (("now", worker.now), ("next", worker.next)):
+            records = file[f"{name}{i}"]
+            begin = 0
+            numbers, sizes = file[f"{name}_numbers{i}"].tolist(), file[f"{name}_bytes{i}"].tolist()
+            for number, size in zip(numbers, sizes, strict=True):
+                batches.append(Batch(records[begin : begin + size].copy(), number))
+                begin += size
+        if len(file[f"out_from{i}"]):
+            worker.out = [(file[f"out{i}"], file[f"out_from{i}"])]
+    return search, told["stopped"]

@@ -1,0 +1,40 @@
+"""``pageblock compare``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ..view.terminal import stdout
+
+__all__ = ["command"]
+
+
+@click.command(name="compare")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--by", metavar="PARAM", default="release", show_default=True, help="The parameter in which the two differ."
+)
+@click.option("--a", metavar="VALUE", help="One value of it; default: the lower, where there are two.")
+@click.option("--b", metavar="VALUE", help="The other.")
+@click.option(
+    "--value",
+    "values",
+    metavar="VALUE",
+    multiple=True,
+    help="What to compare, as for pageblock plot; may be given again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/sweep.md).")
+def command(folder: str, by: str, a: str | None, b: str | None, values: tuple[str, ...], as_json: bool) -> None:
+    """Compare two releases or settings on the same workloads, paired by seed: the difference, its interval, where they part."""
+    from ..lab.sweep import read_results
+    from ..lab.sweep.curves import compare, default_value
+    from ..view.compare import show_differences, to_json
+
+    results = read_results(Path(folder))
+    wanted = values or (default_value(results), "free_pages", "fallbacks", "blocked_pageblocks")
+    found = compare(results, by, wanted, a, b)
+    if as_json:
+        click.echo(json.dumps({"name": results.name, "differences": to_json(found)}, ensure_ascii=False))
+    else:
+        show_differences(found, results.name, stdout(120))

@@ -1,0 +1,84 @@
+"""``pageblock check fuzz`` as a person or a script calls it."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from pageblock.check.fuzz import Campaign, Chunk
+from pageblock.cli import main
+
+
+def test_no_difference_exits_0_and_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "fuzz", "--release", "6.1", "--seed", "3", "--case", "1"]) == 0
+    assert re.match(
+        r"4,000 operations on 6\.1, seed 3, states compared every 1,000: 0 differences", capsys.readouterr().out
+    )
+
+
+def test_a_difference_exits_1_and_shows_the_sequence_and_how_to_run_it_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["check", "fuzz", "--release", "5.15", "--model", "naive", "--ops", "64000", "--jobs", "1"]
+    assert main(arguments) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("DIFFERENCE under 5.15 after ")
+    again = re.search(r"^again: pageblock (.*)$", out, re.MULTILINE)
+    assert again is not None
+    assert main([*again[1].split(), "--no-shrink"]) == 1
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["check", "fuzz", "--release", "6.12", "--model", "6.1", "--ops", "64000", "--jobs", "1", "--json"]
+    assert main(arguments) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["releases"] == ["6.12"]
+    (difference,) = report["differences"]
+    assert difference["operations"]
+    assert difference["reference"] != difference["model"]
+
+
+def test_the_core_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "fuzz", "--core-only", "--release", "6.12", "--case", "0"]) == 0
+    assert "the core's invariants checked: 0 violations" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_where_its_log_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["check", "fuzz", "--release", "6.1", "--jobs", "1", "--log", str(tmp_path / "log")]
+    assert main([*arguments, "--ops", "1"]) == 0
+    first = (tmp_path / "log").read_text()
+    assert main([*arguments, "--ops", "1"]) == 0
+    assert (tmp_path / "log").read_text() == first
+    assert capsys.readouterr().out.count("64,000 operations on 6.1") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--release", "7.0"], r"7\.0"),
+        (["--release", "seed-as-posted"], r"the reference has no release seed-as-posted: choose one of"),
+        (["--ops", "0"], r"--ops"),
+        (["--core-only", "--model", "6.1"], r"--model"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "fuzz", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"pageblock: .*{message}.*\n", err)
+
+
+def test_an_interrupt_says_what_was_done_and_exits_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(plan: Campaign, numbers: Sequence[int], jobs: int) -> Iterator[Chunk]:
+        yield Chunk(0, "6.1", 0, 64_000, None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pageblock.cli.check.fuzz.campaign", interrupted)
+    assert main(["check", "fuzz", "--release", "6.1", "--ops", "1000000"]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith("interrupted: 64,000 operations on 6.1")
+    assert err == ""
