@@ -8,9 +8,8 @@ from random import Random
 
 import pytest
 
-from pageblock.check.badinput import campaign as room
 from pageblock.check.badinput.campaign import CALLS, KINDS, Case, Target, campaign, cases_of, run_case
-from pageblock.check.badinput.judge import Fault, judge
+from pageblock.check.badinput.judge import Fault, Outcome, judge
 from pageblock.check.badinput.machine import Invocation, small_machine
 from pageblock.check.badinput.trace import sound_trace
 from pageblock.cli import main
@@ -91,7 +90,7 @@ def test_a_file_written_after_all_is_found(tmp_path: Path) -> None:
 
 
 def test_a_case_that_dies_or_does_not_end_is_known_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(random: Random) -> room.Outcome:
+    def die(random: Random) -> Outcome:
         what = random.random()
         if what < 0.2:
             os.kill(os.getpid(), signal.SIGSEGV)
