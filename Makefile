@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd src/pageblock/check/explorer/*.py src/pageblock/check/explorer/*.pyx src/pageblock/check/explorer/*.pxd)
 
-.PHONY: doctor test install bench oracle guest mutants docs clean
+.PHONY: doctor test sanitize install bench oracle guest mutants docs clean
 
 ## the answer for this machine, or for the recorded one that the package ships where /proc/kpageflags can't be read
 doctor: $(STAMP)
@@ -21,6 +21,14 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 	PAGEBLOCK_UNCOMPILED=1 $(BIN)/python -m pytest -m "not slow"
+
+SANITIZED := build/sanitize
+## the compiled core under the address and undefined behaviour sanitizers: recordings, random operations, bad input (docs/bad-input.md)
+sanitize: $(STAMP)
+	rm -rf $(SANITIZED)
+	PAGEBLOCK_SANITIZE=address,undefined $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(SANITIZED) .
+	PYTHONPATH=$(SANITIZED) PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" .ci/sanitized $(BIN)/python $(SANITIZED)
 
 ## the command, into .venv/bin/pageblock
 install: $(STAMP)

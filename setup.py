@@ -1,5 +1,7 @@
 """Build of the compiled core: the rooms of mm/ as one extension, the hot loops of reading and of the explorer as others."""
 
+import os
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -14,14 +16,24 @@ FLAGS = [
     "-DCYTHON_INLINE=inline __attribute__((always_inline))",
 ]
 
+# "make sanitize": the compiler checks each access and what C leaves undefined; slow, and for a build folder of its own
+SANITIZE = os.environ.get("PAGEBLOCK_SANITIZE", "")
+if SANITIZE:
+    FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]
+LINK = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
+
+#: Extension modules; each has its .pyx beside it.
+MODULES = (
+    "pageblock.mm._core",
+    "pageblock.machine._actions",
+    "pageblock.machine._scan",
+    "pageblock.check.explorer._explore",
+)
+
 extensions = cythonize(
     [
-        Extension("pageblock.mm._core", ["src/pageblock/mm/_core.pyx"], extra_compile_args=FLAGS),
-        Extension("pageblock.machine._actions", ["src/pageblock/machine/_actions.pyx"], extra_compile_args=FLAGS),
-        Extension("pageblock.machine._scan", ["src/pageblock/machine/_scan.pyx"], extra_compile_args=FLAGS),
-        Extension(
-            "pageblock.check.explorer._explore", ["src/pageblock/check/explorer/_explore.pyx"], extra_compile_args=FLAGS
-        ),
+        Extension(name, [f"src/{name.replace('.', '/')}.pyx"], extra_compile_args=FLAGS, extra_link_args=LINK)
+        for name in MODULES
     ],
     include_path=["src"],
 )

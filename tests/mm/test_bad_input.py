@@ -1,6 +1,7 @@
 """Every refused call says what was wrong in one line and leaves the zone as it was."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,3 +247,82 @@ def test_an_operation_like_a_well_formed_one_is_still_checked() -> None:
                 assert fine, (field, bit)
             except UsageError:
                 assert not fine, (field, bit)
+
+
+def damage(state: dict[str, Any], name: str) -> None:
+    """Break a saved state in one place."""
+    nxt, _, states, _, types = state["arrays"]
+    free = int(np.flatnonzero(states)[-1])
+    if name == "a link out of the zone":
+        nxt[free] = 1 << 30
+    elif name == "a link to itself":
+        nxt[free] = free
+    elif name == "a block of another order on a list":
+        states[free] ^= 1
+    elif name == "a block beyond the end":
+        states[len(states) - 1] = states[free]
+    elif name == "a type":
+        types[0] = 200
+    elif name == "a counter":
+        state["counters"] = (1 << 70, *state["counters"][1:])
+    elif name == "a number of pages on per-cpu lists":
+        state["counters"] = (*state["counters"][:19], 7, *state["counters"][20:])
+    elif name == "an array of another length":
+        state["arrays"] = (nxt[:-1], *state["arrays"][1:])
+    else:
+        del state[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a link out of the zone",
+        "a link to itself",
+        "a block of another order on a list",
+        "a block beyond the end",
+        "a type",
+        "a counter",
+        "a number of pages on per-cpu lists",
+        "an array of another length",
+        "arrays",
+        "beneath",
+        "options",
+    ],
+)
+def test_a_damaged_saved_state_is_refused(name: str) -> None:
+    """The core trusts links and sizes: a state that was changed would crash the interpreter later."""
+    zone, _ = prepared()
+    state = zone.saved_state()
+    damage(state, name)
+    before = zone.copy()
+    with pytest.raises(UsageError):
+        zone.load_state(state)
+    assert zone == before
+
+
+@pytest.mark.parametrize("release", ["naive", "5.15", "seed-as-posted", "6.1", "6.12"])
+def test_a_sound_saved_state_is_taken(release: str) -> None:
+    zone = Zone(4096, release)
+    zone.set_pcp(60, 15)
+    for order in (0, 3, 0, 9):
+        zone.alloc(order)
+    zone.start_isolate_page_range(2048, 2560)
+    other = Zone(4096, release)
+    other.load_state(zone.saved_state())
+    assert other == zone
+
+
+def test_counters_that_no_kernel_has_are_refused() -> None:
+    zone, _ = prepared()
+    before = zone.copy()
+    for call in (
+        lambda: zone.set_counters(nr_free_pages=1, nr_isolate_pageblock=1 << 60),
+        lambda: zone.set_highatomic(1, 1 << 70),
+        lambda: zone.adjust_managed_page_count(1 << 63),
+        lambda: zone.load_pcp(0, [8192, 8192]),
+        lambda: zone.load_pcp(0, None),
+        lambda: zone.run(operation(op=2, handle=0xFFFFFFFE, flags=0, nr=0)),
+    ):
+        with pytest.raises(UsageError):
+            call()
+        assert zone == before

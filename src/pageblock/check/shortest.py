@@ -114,7 +114,7 @@ class Side:
 
     def load(self, saved: Saved) -> None:
         state, handles = saved
-        self.zone.load_state({**state, "arrays": tuple(a.copy() for a in state["arrays"])})
+        self.zone.take_state({**state, "arrays": tuple(a.copy() for a in state["arrays"])})
         self.handles = handles.copy()
 
     def key(self, saved: Saved) -> bytes:

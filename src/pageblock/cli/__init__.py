@@ -13,7 +13,10 @@ from typing import Any
 
 import click
 
-__all__ = ["Commands", "main"]
+__all__ = ["Commands", "complain", "main"]
+
+#: Longest message, characters: what was wrong may hold a name of any length.
+MOST_MESSAGE = 600
 
 #: Subcommand -> what it is for; its module here has the same name (``try_`` for "try") and a click command ``command``.
 COMMANDS = {
@@ -55,10 +58,17 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.about:
             return None
-        # a module cannot bear the name of a keyword
-        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        # a module cannot bear the name of a keyword, nor one with a dash
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = importlib.import_module(f".{name}", self.package).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            # click would print an empty line first
+            raise click.Abort from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -113,9 +123,18 @@ def main(args: list[str] | None = None) -> int:
 
 def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
     """A warning as one line."""
-    print(f"pageblock: {message}", file=sys.stderr)
+    complain(message)
 
 
 def _fail(message: str) -> int:
-    print(f"pageblock: {' '.join(message.split())}", file=sys.stderr)
+    complain(message)
     return 2
+
+
+def complain(message: object) -> None:
+    """One line on stderr: what a terminal would obey is escaped, and what nobody would read is cut out of the middle."""
+    text = " ".join(str(message).split())
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) > MOST_MESSAGE:
+        text = f"{text[: MOST_MESSAGE // 2]} … {text[-MOST_MESSAGE // 2 :]}"
+    print(f"pageblock: {text}", file=sys.stderr)

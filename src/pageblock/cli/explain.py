@@ -1,7 +1,6 @@
 """``pageblock explain``."""
 
 import json
-import sys
 
 import click
 
@@ -13,6 +12,7 @@ from ..machine.log_text import read_log
 from ..view.explain import show, to_json
 from ..view.progress import byte_progress
 from ..view.terminal import stdout
+from . import complain
 
 __all__ = ["command"]
 
@@ -39,7 +39,7 @@ def command(logs: tuple[str, ...], kernel: str | None, as_json: bool) -> int:
                 log = parse_log(read_log(name, progress))
         except InputError as error:
             # the other logs are read all the same
-            print(f"pageblock: {error}", file=sys.stderr)
+            complain(error)
             unreadable += 1
             continue
         if kernel is not None:
@@ -53,7 +53,7 @@ def command(logs: tuple[str, ...], kernel: str | None, as_json: bool) -> int:
         _print(recognised)
     for report in reports:
         if not report.recognised:
-            print(f"pageblock: {report.source}: nothing recognised in {report.lines:,} lines", file=sys.stderr)
+            complain(f"{report.source}: nothing recognised in {report.lines:,} lines")
     if unreadable:
         return 2
     return 0 if len(recognised) == len(reports) else 1

@@ -1,7 +1,6 @@
 """``pageblock replay``."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ..lab.replay import Replay, replay
 from ..mm import release as find_release
 from ..view.progress import byte_progress
 from ..view.replay import describe
+from . import complain
 
 __all__ = ["command"]
 
@@ -36,13 +36,13 @@ def command(traces: tuple[str, ...], release: str | None, until: int | None, as_
                 result = replay(Path(name), release, until, progress)
         except InputError as error:
             # the other traces are replayed all the same
-            print(f"pageblock: {error}", file=sys.stderr)
+            complain(error)
             unreadable += 1
             continue
         done.append(result)
         if not as_json:
             click.echo(describe(result))
-    if as_json:
+    if as_json and (done or not unreadable):
         click.echo(json.dumps([asdict(result) for result in done]))
     elif len(done) > 1:
         operations = sum(result.operations for result in done)

@@ -158,9 +158,9 @@ class CmaArea:
             raise UsageError(
                 f"area {name} has {len(places)} ranges: areas of release {self.release_name} have at most {most}"
             )
+        for base, n in places:
+            self._zone_of(CmaRange(base, n, bytearray()))
         self.ranges = [CmaRange(base, n, bytearray(n >> order_per_bit)) for base, n in places]
-        for found in self.ranges:
-            self._zone_of(found)
         self.available_count = self.count
         names = ["cma_alloc_success", "cma_alloc_fail", "alloc_pages_success", "alloc_pages_fail"]
         if self.kernel >= (6, 9):

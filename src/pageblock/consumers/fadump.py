@@ -6,6 +6,7 @@ Source: arch/powerpc/kernel/fadump.c (5.15.16, 6.1.176, 6.12.19, 6.19.9), arch/p
 
 from dataclasses import dataclass, replace
 
+from ..mm.errors import UsageError
 from .cma_boot import BootRefused, CmaBoot, Reserved
 from .kernel import fadump_alignment_pages, kernel_version
 
@@ -67,6 +68,8 @@ def boot_memory_size(boot: CmaBoot, request: FadumpRequest) -> int:
     CMA is off; 6.19.9 rounds it to pages only.
     """
     memory = boot.memblock.size
+    if request.platform not in MIN_BOOT_MEM:
+        raise UsageError(f"fadump on {request.platform!r}: choose one of {', '.join(MIN_BOOT_MEM)}")
     least = MIN_BOOT_MEM[request.platform]
     if request.crashkernel:
         size = min(request.crashkernel, memory // MAX_BOOT_MEM_RATIO)

@@ -57,6 +57,10 @@ def hugetlb_cma_reserve(boot: CmaBoot, size: int, order: int, nodes: Sequence[in
         UsageError: less than one gigantic page.
     """
     geometry, kernel = boot.geometry, kernel_version(boot.release)
+    if not 0 <= order <= 26 or not nodes:
+        raise UsageError(
+            f"hugetlb_cma of pages of order {order:,} on nodes {nodes}: orders are 0 to 26, a node at least"
+        )
     page = geometry.page_size << order
     if size < page:
         raise UsageError(f"hugetlb_cma={size} is less than a gigantic page of {page} bytes")
@@ -115,6 +119,11 @@ class HugetlbPool:
     steps: list[Step] = field(default_factory=list)
     next_to_alloc: int | None = None
     next_to_free: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for an order that no page has."""
+        if not 1 <= self.order <= 26:
+            raise UsageError(f"a pool of pages of order {self.order:,}: choose 1 to 26, see gigantic_order")
 
     @property
     def nr_pages(self) -> int:

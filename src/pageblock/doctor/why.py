@@ -213,7 +213,7 @@ def _describer(zone: Zone) -> Callable[[int], str]:
     def describe(pfn: int) -> str:
         if not zone.start_pfn <= pfn < zone.end_pfn:
             return "outside the zone"
-        zone.load_state(state)
+        zone.take_state(state)
         page = zone.page(pfn)
         kind = REASONS.get(page.page_class, page.page_class.name.lower().replace("_", " "))
         head = f", head at {page.head_pfn:#x}" if page.head_pfn != pfn else ""

@@ -76,7 +76,7 @@ def _take_zone(zone: Zone, setting: Setting) -> Pass:
         broken += overlap
         if overlap or given == BUG:
             # what such a kernel does next says nothing about the next range: that is asked of the machine as it was
-            zone.load_state({**before, "arrays": tuple(a.copy() for a in before["arrays"])})
+            zone.take_state({**before, "arrays": tuple(a.copy() for a in before["arrays"])})
     after = zone.pageblock_types
     drift += zone.nr_free_pages - really_free(zone)
     isolated = int((after == Migratetype.ISOLATE).sum())

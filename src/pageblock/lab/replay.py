@@ -256,7 +256,7 @@ class _Player:
             raise
         except KeyError as missing:
             raise self.reader.fail(f"the dump lacks the number {missing}: record the trace again", dump.line) from None
-        except PageblockError as error:
+        except (PageblockError, OverflowError) as error:
             raise self.reader.fail(f"no zone is like this dump ({error})", dump.line) from None
 
     def load(self, dump: Dump) -> Zone:

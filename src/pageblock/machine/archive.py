@@ -43,6 +43,9 @@ MOST_BYTES = 64 << 30
 MOST_FILE = 16 << 30
 MOST_HEADER = 1 << 20
 
+#: Reads behind the end that are no sign of a member which is longer than the archive.
+MOST_EMPTY = 64
+
 #: Links that lead to links.
 MOST_LINKS = 8
 
@@ -72,6 +75,7 @@ class Bounded(io.RawIOBase):
         self.stream = stream
         self.name = name
         self.left = MOST_BYTES
+        self.at_end = 0
 
     def readable(self) -> bool:
         return True
@@ -79,6 +83,10 @@ class Bounded(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data = self.stream.read(size)
         self.left -= len(data)
+        # tarfile reads a member that claims terabytes block by block, long after the end
+        self.at_end = 0 if data else self.at_end + 1
+        if self.at_end > MOST_EMPTY:
+            raise EOFError("it ends within a member")
         if self.left < 0:
             raise InputError(
                 f"{self.name}: more than {MOST_BYTES >> 30} GiB when unpacked; unpack it and give the folder"

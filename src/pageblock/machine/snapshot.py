@@ -265,7 +265,12 @@ class Reader:
         counts = {(row.node, row.zone): row.counts for row in buddy}
         infos = [self.zone_info(row, counts, types) for row in rows]
         flags = self.words("kpageflags")
-        map_counts = self.words("kpagecount")
+        try:
+            map_counts = self.words("kpagecount")
+        except InputError:
+            if flags is not None:
+                flags.close()
+            raise
         table: pa.Table | None = None
         placed = self.can_place(rows)
         if flags is not None and not placed:

@@ -251,6 +251,8 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
     """The snapshot of a file's description and rows."""
     if rows.schema != FILE_SCHEMA:
         raise ValueError("its columns are not those of docs/snapshot.md")
+    if not isinstance(told["kernel"], str | None):
+        raise ValueError("the kernel's release is no text")
     known = bool(told["pages_known"])
     return Snapshot(
         str(path),

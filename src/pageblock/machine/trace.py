@@ -230,9 +230,13 @@ class TraceReader:
     def _read(self) -> bytearray:
         """The whole text."""
         try:
+            # a pipe may hold a trace; a device has no end
+            if self.path.is_char_device() or self.path.is_block_device():
+                raise InputError(f"{self.path}: a device: name a trace that can be read")
             raw = self.path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror or error}: name a trace that can be read") from None
+        except (OSError, ValueError) as error:
+            what = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"{self.path}: {what or error}: name a trace that can be read") from None
         if raw[:4] == b"\x28\xb5\x2f\xfd":
             try:
                 raw = b"".join(_frames(raw))

@@ -50,6 +50,8 @@ def read_truth(folder: Path) -> Truth:
     found: dict[int, list[Answer]] = {}
     kernel = UNNAMED
     for path in files:
+        if not path.is_file():
+            raise InputError(f"{path}: no regular file; replace it by a copy of the kernel's answers")
         for answer in _read(path):
             if isinstance(answer, str):
                 kernel = answer

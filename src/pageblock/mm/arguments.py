@@ -3,6 +3,7 @@
 Everything is checked here, before the core sees it: the core trusts its arguments.
 """
 
+import operator
 from typing import Any
 
 import cython
@@ -46,9 +47,9 @@ def integer(what: str, value: Any) -> int:
     if type(value) is int:
         return value
     try:
-        return int(value.__index__())
-    except (AttributeError, TypeError):
-        raise UsageError(f"{what} must be a whole number, not {value!r}") from None
+        return int(operator.index(value))
+    except TypeError:
+        raise UsageError(f"{what} must be a whole number, not {value!r:.60}") from None
 
 
 @cython.cfunc

@@ -30,7 +30,7 @@ def _integer(what: str, value: Any, least: int, most: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise GeometryError(f"{what} must be a whole number, not {value!r}") from None
+        raise GeometryError(f"{what} must be a whole number, not {value!r:.60}") from None
     if not least <= number <= most:
         raise GeometryError(f"{what} is {number}: choose {least} to {most}")
     return number

@@ -219,7 +219,7 @@ class HotplugZone(LoadedZone):
 
     def adjust_managed_page_count(self, nr_pages: Any) -> None:
         """Add to the zone's managed pages (mm/page_alloc.c); negative: take away."""
-        self.managed_pages += integer("nr_pages", nr_pages)
+        self.managed_pages = self.counter("managed pages", self.managed_pages + integer("nr_pages", nr_pages))
 
     @property
     def nr_managed_pages(self) -> int:

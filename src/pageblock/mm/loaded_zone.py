@@ -6,6 +6,7 @@ import cython
 import numpy as np
 
 from pageblock.mm.errors import RangeError, UsageError
+from pageblock.mm.saved import check_saved
 
 if not cython.compiled:
     from .constants import (
@@ -33,7 +34,7 @@ if not cython.compiled:
         RULE_PCP_TUNING,
         TUNING_AUTO,
     )
-    from .zone import get_pageblock_migratetype, ptr64s, ptr8, zone_bind
+    from .zone import get_pageblock_migratetype, list_head, ptr64s, ptr8, zone_bind
     from .freelist import add_to_free_list_tail, del_page_from_free_list, list_insert
     from .watermark import update_far_mark, zone_page_state
     from .overlap import overlap_bind, overlap_init
@@ -204,21 +205,32 @@ class LoadedZone(BareZone):
 
     def set_highatomic(self, nr_reserved: Any, nr_free: Any = 0) -> None:
         """Pages of the pageblocks reserved for high-order atomic requests, and free pages in them (6.12)."""
-        self.nr_reserved_highatomic = integer("nr_reserved", nr_reserved)
-        self.nr_free_highatomic = integer("nr_free", nr_free)
+        reserved, free = self.counter("nr_reserved", nr_reserved), self.counter("nr_free", nr_free)
+        self.nr_reserved_highatomic = reserved
+        self.nr_free_highatomic = free
         update_far_mark(self)
 
     def set_counters(
         self, *, nr_free_pages: Any = None, nr_free_cma_pages: Any = None, nr_isolate_pageblock: Any = None
     ) -> None:
         """Counters as a kernel has them, where they differ from what lies on its lists; None: as loaded."""
-        if nr_free_pages is not None:
-            self.nr_free_pages = integer("nr_free_pages", nr_free_pages)
-        if nr_free_cma_pages is not None:
-            self.nr_free_cma_pages = integer("nr_free_cma_pages", nr_free_cma_pages)
-            update_far_mark(self)
+        pages = None if nr_free_pages is None else self.counter("nr_free_pages", nr_free_pages)
+        cma = None if nr_free_cma_pages is None else self.counter("nr_free_cma_pages", nr_free_cma_pages)
         if nr_isolate_pageblock is not None:
-            self.nr_isolate_pageblock = integer("nr_isolate_pageblock", nr_isolate_pageblock)
+            self.nr_isolate_pageblock = self.counter("nr_isolate_pageblock", nr_isolate_pageblock)
+        if pages is not None:
+            self.nr_free_pages = pages
+        if cma is not None:
+            self.nr_free_cma_pages = cma
+            update_far_mark(self)
+
+    @cython.cfunc
+    def counter(self, what: str, value: Any) -> int:
+        """A counter as a kernel may have it, below zero too, or UsageError."""
+        number = integer(what, value)
+        if not -(1 << 52) < number < 1 << 52:
+            raise UsageError(f"{what} is {number}: no kernel counts beyond 2^52 pages")
+        return number
 
     def set_pcp(
         self,
@@ -261,11 +273,19 @@ class LoadedZone(BareZone):
             raise UsageError(f"pindex is {index}: there are {NR_PCP_LISTS} per-cpu lists")
         order: cython.uint = pindex_to_order(self, index)
         head: cython.uint = pcp_head(self, index)
-        for pfn in pfns:
-            at: cython.uint = self.checked_pfn(pfn)
-            end: cython.uint = at + (1 << order)
-            if end > self.zone_end or not (self.flags_array[at:end] == C_HOLE).all():
+        at: cython.uint
+        end: cython.uint
+        heads = whole_numbers("pfns", pfns).tolist()
+        if len(set(heads)) != len(heads):
+            raise UsageError("a pfn is given twice: load each per-cpu page once")
+        for pfn in heads:
+            at = self.checked_pfn(pfn)
+            end = at + (1 << order)
+            if at & ((1 << order) - 1) or end > self.zone_end or not (self.flags_array[at:end] == C_HOLE).all():
                 raise UsageError(f"a page of the per-cpu page at pfn {pfn} is in use or free already")
+        for pfn in heads:
+            at = self.checked_pfn(pfn)
+            end = at + (1 << order)
             self.state_array[at:end] = 0
             self.flags_array[at:end] = 0
             self.state[at] = ONPCP | order
@@ -466,17 +486,26 @@ class LoadedZone(BareZone):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a state that ``saved_state`` gave. Raises UsageError for one of another geometry."""
+        """Take over a state that ``saved_state`` gave. Raises UsageError for one of another geometry, and for a damaged one."""
+        heads = np.zeros(len(self.nxt_array) - self.nr_frames, np.uint8)
+        for pindex in range(NR_PCP_LISTS):
+            heads[pcp_head(self, pindex) - self.nr_frames] = ONPCP | pindex_to_order(self, pindex)
+        for order in range(self.max_order + 1):
+            for mt in range(NR_MIGRATETYPES):
+                heads[list_head(self, order, mt) - self.nr_frames] = BUDDY | order
+        room = (np.zeros(self.nr_frames >> self.pageblock_order, np.uint8), np.zeros((2, self.nr_frames), np.uint8))
+        mine = {
+            "arrays": (self.nxt_array, self.prv_array, self.state_array, self.flags_array, self.pageblock_array),
+            "overlap": (*room, np.zeros(self.nr_frames, np.uint32)),
+            "beneath": self.beneath_array,
+        }
+        frames = (self.zone_start, self.zone_end)
+        check_saved(state, mine, frames, self.max_order, heads, (ORDER_MASK, ALLOC, BUDDY, ONPCP))
+        self.take_state(state)
+
+    def take_state(self, state: dict[str, Any]) -> None:
+        """As ``load_state``, for a state that this process saved of such a zone and nobody changed: nothing is checked."""
         arrays = [a if a.flags.writeable else a.copy() for a in state["arrays"]]
-        mine = (
-            self.nxt_array,
-            self.prv_array,
-            self.state_array,
-            self.flags_array,
-            self.pageblock_array,
-        )
-        if [(a.shape, a.dtype) for a in arrays] != [(a.shape, a.dtype) for a in mine]:
-            raise UsageError(f"the saved state has another geometry than {self!r}")
         (
             self.nr_free_pages,
             self.nr_free_cma_pages,

@@ -59,6 +59,10 @@ class Memory:
 
     def zonelist(self, node: int, highest: str) -> list[Member]:
         """Zones in the order in which a request at a node is served: the node's own downwards, then the next node's."""
+        if node not in self.distances or highest not in KINDS:
+            raise UsageError(
+                f"zones up to {highest} of node {node}: choose one of nodes {self.nodes}, up to {KINDS[-1]}"
+            )
         top = KINDS.index(highest)
         return [
             member

@@ -63,6 +63,9 @@ FNV_PRIME = 0x100000001B3
 FLAGS_THAT_FIT = np.array([flags_fit(order, flags) for order in (0, 1) for flags in range(256)], np.uint8)
 
 
+#: Handles that ``run`` makes room for by itself.
+MOST_FRESH = 1 << 28
+
 #: One operation of ``Zone.run``. ``op``: 1 allocate, 2 free, 3 alloc_contig_range, 4 free_contig_range,
 #: 5 allocate as GFP_ATOMIC;
 #: ``flags``: page class and flags of what is allocated; ``handle``: index of the owner handle;
@@ -516,7 +519,12 @@ class Zone(HotplugZone):
             raise UsageError("run takes a one-dimensional numpy array of dtype pageblock.OPERATION")
         n = len(ops)
         if handles is None:
-            handles = np.full(int(ops["handle"].max()) + 1 if n else 1, NO_PAGE, np.uint32)
+            largest = int(ops["handle"].max()) if n else 0
+            if largest >= MOST_FRESH:
+                raise UsageError(
+                    f"handle {largest} needs {largest + 1} entries: hand in handles, or number them from 0"
+                )
+            handles = np.full(largest + 1, NO_PAGE, np.uint32)
         if n == 0:
             return np.zeros(0, np.int64)
         results = np.empty(n, np.int64)
@@ -590,7 +598,10 @@ class Zone(HotplugZone):
 
     def copy(self) -> "Zone":
         """A zone of its own with the same state; the listener stays behind."""
-        return restored_zone(self.saved_state())
+        state = self.saved_state()
+        zone = Zone(*state["geometry"], populate=False, **state["options"])
+        zone.take_state(state)
+        return zone
 
     def __copy__(self) -> "Zone":
         return self.copy()

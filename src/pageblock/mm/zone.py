@@ -13,7 +13,9 @@ from typing import Any
 import cython
 import numpy as np
 
-if not cython.compiled:
+if cython.compiled:
+    from cython.cimports.libc.string import memcpy  # type: ignore[import-untyped]
+else:
     from .constants import (
         ALLOC,
         BUDDY,
@@ -75,7 +77,10 @@ def ptr64s(a: Any) -> cython.p_longlong:
 def eight(of: cython.p_uchar, pfn: cython.ulonglong) -> cython.ulonglong:
     """The bytes of eight frames from ``pfn`` on as one word; the array must hold them all."""
     if cython.compiled:
-        return cython.cast(cython.p_ulonglong, of + pfn)[0]
+        # not a cast: the word need not begin at a multiple of its size, which C leaves undefined; memcpy is one load, too
+        word: cython.ulonglong = 0
+        memcpy(cython.address(word), of + pfn, 8)
+        return word
     return int.from_bytes(of[pfn : pfn + 8], "little")
 
 

@@ -8,6 +8,7 @@ __all__ = ["command"]
 
 #: What looks for mistakes -> how; its module here has the same name and a click command ``command``.
 CHECKS = {
+    "bad-input": "whatever is read or given, broken in every way: answered or refused in one line, and nothing else",
     "explore": "every state of a small zone that operations can reach, held to what the release promises",
     "fuzz": "random operations on the model and on a plain reference allocator, compared step by step",
 }
