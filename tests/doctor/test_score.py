@@ -12,7 +12,7 @@ import zstandard
 from pageblock.cli import main
 from pageblock.cli.doctor import recorded_machine
 from pageblock.doctor import MOVABLE, judge
-from pageblock.doctor.score import Score, score
+from pageblock.doctor.score import REFERENCES, Score, score
 from pageblock.errors import InputError
 from pageblock.machine import Remark, Snapshot, read_machine
 from pageblock.machine.kpageflags import SCAN_BUFFERS
@@ -89,7 +89,7 @@ def file_range(snapshot: Snapshot) -> tuple[int, int]:
         (PageFlag.PINNED, True, 0, "the journal may have let the file system's metadata go"),
         # without that remark the source knows what is held
         (PageFlag.PINNED, False, 0, ""),
-        (PageFlag.CLEAN, True, 16, ""),
+        (PageFlag.CLEAN, True, 16, REFERENCES),
     ],
 )
 def test_metadata_of_a_file_system_is_in_doubt(
@@ -100,6 +100,16 @@ def test_metadata_of_a_file_system_is_in_doubt(
     snapshot = replace(marked(recorded, run, int(flags)), remarks=(remark,) if remarked else ())
     [differs] = scored(snapshot, (start, errno)).sizes[0].differs
     assert differs.doubt == doubt
+
+
+def test_a_movable_range_is_excused_for_a_reference_and_not_for_an_unmovable_page(recorded: Snapshot) -> None:
+    """No file of /proc counts references; what isolation refuses, kpageflags shows."""
+    _, start = file_range(recorded)
+    for unmovable, doubt in ((False, REFERENCES), (True, "")):
+        found = score(recorded, Truth("6.1.192", {512: [Answer(512, start, 0, "Normal", 16, unmovable)]}))
+        assert [one.doubt for one in found.sizes[0].differs] == [doubt]
+        # only what is known of this machine counts as doubt beforehand
+        assert found.sizes[0].doubted == 0
 
 
 @pytest.mark.parametrize(("name", "doubted"), [("Normal", 1), ("Movable", 0)])
@@ -128,6 +138,8 @@ def test_the_kernel_is_read_from_the_file_or_is_that_of_old_files(tmp_path: Path
     path = tmp_path / "truth_512.txt"
     path.write_text("V oracle 2 kernel=6.12.9 mode=truth\nG 512 512 0 DMA -16 mig=0\n")
     assert read_truth(tmp_path) == Truth("6.12.9", {512: [Answer(512, 512, 0, "DMA", 16)]})
+    path.write_text("G 512 512 0 DMA -16 mig=0 why=U:600 class=S\nG 512 1024 0 DMA -16 why=T:1030\n")
+    assert [answer.unmovable for answer in read_truth(tmp_path).answers[512]] == [True, False]
     path.write_text("V oracle 1 mode=truth\nG 512 512 0 DMA hole\n")
     assert read_truth(tmp_path) == Truth("6.1.192", {512: [Answer(512, 512, 0, "DMA", None)]})
 
