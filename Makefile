@@ -55,9 +55,10 @@ guest: $(STAMP)
 mutants: $(STAMP)
 	$(BIN)/python -m mutants
 
-## docs/rules.md and the causes in docs/explain.md from their tables, and what commands print in the documentation
+## docs/rules.md, docs/invariants.md and the causes in docs/explain.md from their tables, and what commands print in the documentation
 docs: $(STAMP)
 	$(BIN)/python -m pageblock.view.rules > docs/rules.md
+	$(BIN)/python -m pageblock.view.invariants > docs/invariants.md
 	$(BIN)/python -m pageblock.view.causes docs/explain.md
 	$(BIN)/python docs/transcripts.py docs/series.md docs/doctor.md
 	$(BIN)/python docs/bugs.py docs/bugs.md

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pageblock.check.search import Broken, first_broken
-from pageblock.check.shortest import Menu
 from pageblock.cli import main
 from pageblock.mm.release import FAULTS, PLANTED
 
@@ -24,7 +22,7 @@ BEGIN, END = "<!-- bugs: made by docs/bugs.py -->", "<!-- end of bugs -->"
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A bug: its release, what it is, since when, the arguments of ``pageblock check`` that find it; none: the plain search."""
+    """A bug: its release, what it is, since when, the arguments of ``pageblock check`` that find it."""
 
     release: str
     what: str
@@ -94,14 +92,17 @@ BUGS: tuple[Bug, ...] = (
     _planted("misaligned-split", *WIDE),
     _planted("isolated-twice"),
     _planted("saved-type", *WITH_CMA),
-    Bug("6.1+bug-tail-size", PLANTED["tail-size"].title, PLANTED["tail-size"].since, ()),
+    Bug(
+        "6.1+bug-tail-size",
+        PLANTED["tail-size"].title,
+        PLANTED["tail-size"].since,
+        ("explore", "--release", "6.1+bug-tail-size", "--gigantic"),
+    ),
 )
 
 
 def found(bug: Bug) -> Found:
     """Look for it. Raises AssertionError where it is not found."""
-    if not bug.arguments:
-        return _searched(bug)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         code = main(["check", *bug.arguments, "--json"])
@@ -120,20 +121,9 @@ def found(bug: Bug) -> Found:
 
 
 def _step(step: dict[str, Any]) -> str:
-    result = step["result"]
+    result = step.get("result")
     answer = f": {result}" if isinstance(result, int) and -133 < result < 0 and result != -131 else ""
     return f"{step['operation']}{answer}"
-
-
-def _searched(bug: Bug) -> Found:
-    """By the plain search, which knows gigantic pages."""
-    broken = first_broken(bug.release, Menu(gigantic=True, within=16, isolation=True))
-    assert isinstance(broken, Broken), f"{bug.release}: not found"
-    steps = tuple(f"{one.name} [{one.start_pfn}, {one.start_pfn + one.nr_pages})" for one in broken.operations)
-    first = broken.violations[0]
-    return Found(
-        "first_broken(…, Menu(gigantic=True))", f"{broken.states:,} states", steps, f"{first.invariant}: {first.found}"
-    )
 
 
 def table() -> Iterator[str]:

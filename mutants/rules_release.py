@@ -106,10 +106,6 @@ WORDED = (
 #: Why an entry cannot matter, by the name of its mutation.
 EQUIVALENT: dict[str, str] = {
     "5.15-failed-types": "asked by the scheme of the seed's patch 4 alone, which brings its own choice",
-    **dict.fromkeys(
-        ("5.15-split-free", "5.15-one-pageblock", "5.15-boundary-type", "5.15-compound-size"),
-        "asked by the scheme of 5.19 alone, which brings its own choice",
-    ),
     "6.19-failed-types": "asked by the scheme of the seed's patch 4 alone: rule isolation decides it here",
 }
 

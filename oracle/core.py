@@ -1,7 +1,8 @@
 """``python -m oracle.core --kernel 6.1``: a kernel dump of a virtual machine, for what reads dumps.
 
 Into the cache folder go ``vmcore`` (ELF, as QEMU dumps a machine that stands still), ``vmlinux`` (with debug information, out
-of Debian's -dbg package: 1 GB is fetched) and ``proc/`` (what the machine's /proc said just before). Nothing of it is committed.
+of Debian's -dbg package: 1 GB is fetched) and ``proc/`` (what the machine's /proc said just before, and in ``held`` which
+pages a program there holds). Nothing of it is committed.
 """
 
 import argparse
@@ -74,7 +75,8 @@ def make_core(series: str, cache: Path) -> Path:
 
 
 def dump(kernel: Kernel, driver: bytes, folder: Path) -> None:
-    """Boot, wait until the machine has told its /proc, dump it. Raises GuestError."""
+    """Boot, wait until the machine has told its /proc, dump it. Raises GuestError, MissingError."""
+    require_programs({"gcc": "gcc libc6-dev"})
     program, plain, directory = stat.S_IFREG | 0o755, stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
     with tempfile.TemporaryDirectory(prefix="pageblock-core-") as name:
         scratch = Path(name)
@@ -83,7 +85,7 @@ def dump(kernel: Kernel, driver: bytes, folder: Path) -> None:
                 [(name, directory, b"") for name in ("bin", "dev", "proc", "sys")]
                 + [("bin/busybox", program, (kernel.folder / "bin" / "busybox").read_bytes())]
                 + [("init", program, (Path(__file__).parent / "core_init.sh").read_bytes())]
-                + [("fw_cfg.ko", plain, driver)]
+                + [("holder", program, holder(scratch)), ("fw_cfg.ko", plain, driver)]
             )
         )
         console, told, control = scratch / "console", scratch / "told", scratch / "control"
@@ -111,6 +113,17 @@ def dump(kernel: Kernel, driver: bytes, folder: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(told.read_bytes().replace(b"\r", b"")))) as archive:
             archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
             archive.extractall(folder)
+
+
+def holder(scratch: Path) -> bytes:
+    """The program that holds pages, compiled. Raises GuestError where that fails."""
+    source, target = Path(__file__).parent / "core_pins.c", scratch / "holder"
+    done = subprocess.run(
+        ["gcc", "-O1", "-static", "-o", str(target), str(source)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise GuestError(f"{source.name} does not compile: {last_words(done.stderr)}")
+    return target.read_bytes()
 
 
 def qmp(control: Path, command: str, **arguments: Any) -> None:

@@ -25,6 +25,16 @@ done
 echo 3 >/proc/sys/vm/nr_hugepages
 sleep 100000 &
 mkdir -p /out/proc
+# off by default on a machine as small as this
+echo always >/sys/kernel/mm/transparent_hugepage/enabled
+# pages that somebody holds, and which those are
+/holder /out/proc/held &
+i=0
+while [ ! -s /out/proc/held ] && [ $i -lt 60 ]; do
+	sleep 1
+	i=$((i + 1))
+done
+[ -s /out/proc/held ] || echo "CORE FAILED holder"
 # twice: the first time makes the room that the second writes to
 for round in 1 2; do
 	for file in version cmdline meminfo vmstat iomem slabinfo kpagecount kpageflags zoneinfo buddyinfo pagetypeinfo; do

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pageblock.cli import main
@@ -165,6 +166,36 @@ def test_a_broken_file_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixtur
         code, out, err = run(capsys, "--resume", str(kept))
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "no whole exploration" in err
+
+
+@pytest.mark.parametrize("name", ["seen0", "now0", "next0", "origins0", "told"])
+def test_nothing_reaches_the_loop_that_was_changed_since_it_was_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """An archive whose own sums are right, with one bit of one array another: the loop would trust it."""
+    kept = tmp_path / "states.npz"
+    assert run(capsys, *SMALL, "--depth", "3", "--out", str(kept))[0] == 0
+    with np.load(kept) as file:
+        arrays = {key: file[key] for key in file.files}
+    changed = arrays[name].copy() if arrays[name].size else np.zeros(3, arrays[name].dtype)
+    changed.view(np.uint8).reshape(-1)[-3] ^= 1
+    np.savez(kept, **{**arrays, name: changed})
+    code, out, err = run(capsys, "--resume", str(kept))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "no whole exploration" in err
+
+
+def test_an_archive_with_another_version_in_its_header_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "states.npz"
+    assert run(capsys, *SMALL, "--depth", "1", "--out", str(kept))[0] == 0
+    whole = bytearray(kept.read_bytes())
+    # version needed to extract, in the central directory
+    whole[whole.index(b"PK\x01\x02") + 6] = 99
+    kept.write_bytes(whole)
+    code, out, err = run(capsys, "--resume", str(kept))
+    assert (code, out, err.count("\n")) == (2, "", 1)
 
 
 def test_files_that_are_there_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

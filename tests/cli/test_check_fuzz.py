@@ -70,6 +70,29 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytes
     assert re.fullmatch(rf"pageblock: .*{message}.*\n", err)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log", b"\xff\xfe\n", "line 1: this is no line of a fuzz log"),
+        ("log", b"[" * 200_000, "line 1: this is no line of a fuzz log"),
+        ("log", b'{"plan": []}\n5\n', "line 2: this is no line of a fuzz log"),
+        (".", None, "no regular file"),
+        ("no/log", None, "no folder"),
+    ],
+)
+def test_a_log_to_which_nothing_can_be_added_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["check", "fuzz", "--release", "6.1", "--log", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+    assert content is None or path.read_bytes() == content
+
+
 def test_an_interrupt_says_what_was_done_and_exits_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

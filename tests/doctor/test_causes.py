@@ -62,6 +62,7 @@ EXAMPLES: dict[str, Evidence] = {
     "hugetlb page": replace(MOVING, caller="contig", page=replace(ANON, page_type="hugetlb", order=9)),
     "no target": replace(MOVING, errno=12, migrate_ret=-12, page=FILE),
     "zone boundary": replace(OFFLINE, rule="memory holes"),
+    "straddling page": replace(MOVING, rule="straddles", page=replace(KERNEL, order=9)),
     "cma type": replace(OFFLINE, page=replace(ANON, cma=True)),
     "inflated reference": Evidence(errno=16, caller="hugetlb", rule="inflated"),
     "no free range": Evidence(errno=12, caller="hugetlb", pages=1 << 18, wanted_pages=1 << 20, memory_pages=1 << 19),

@@ -17,6 +17,7 @@ from oracle.core import core_folder
 from pageblock.errors import InputError
 from pageblock.machine import Snapshot, read_machine
 from pageblock.machine.capture import capture_machine
+from pageblock.machine.drgn_source import marked
 from pageblock.machine.lists import FreeLists, pcp_index
 from pageblock.machine.runs import make_runs
 from pageblock.machine.snapshot_file import write_snapshot
@@ -26,6 +27,15 @@ from tests.machine.test_snapshot_file import assert_same
 
 DATA = Path(__file__).parent / "data"
 KEPT = {"6.1": DATA / "core-6.1.0-56.parquet", "6.12": DATA / "core-6.12.117+deb12.parquet"}
+#: And of one of Linux 6.1.176, built with CONFIG_CMA.
+KEPT_CMA = DATA / "core-6.1-cma.parquet"
+
+#: Which pages oracle/core_pins.c held in each, as it told itself.
+HELD = {
+    KEPT["6.1"]: "pinned 30827 pinned 30828 pinned-hugetlb 32256 pinned-thp 32768 pinned-file 30813 piped 30805",
+    KEPT["6.12"]: "pinned 26787 pinned 26786 pinned-hugetlb 27648 pinned-thp 29184 pinned-file 26771 piped 26779",
+    KEPT_CMA: "pinned 14831 pinned 14899 pinned-hugetlb 19456 pinned-thp 19968 pinned-file 17267 piped 14833",
+}
 
 
 @pytest.fixture(scope="module", params=list(KEPT))
@@ -77,6 +87,57 @@ def test_lists_are_not_in_pfn_order(kept: Snapshot) -> None:
 def test_a_capture_of_it_is_the_same_again(kept: Snapshot, series: str, tmp_path: Path) -> None:
     write_snapshot(tmp_path / "a.parquet", capture_machine(KEPT[series]))
     assert_same(read_machine(tmp_path / "a.parquet"), kept)
+
+
+def assert_held(snapshot: Snapshot, told: str) -> None:
+    """That a snapshot has just the held pages that were told, "KIND pfn …", and how each is held."""
+    words = told.split()
+    kinds = {int(pfn): kind for kind, pfn in zip(words[::2], words[1::2], strict=True) if kind != "mapped"}
+    assert snapshot.held is not None
+    assert snapshot.held.pfn.tolist() == sorted(kinds)
+    for pfn, kind in kinds.items():
+        page = snapshot.held.of(pfn)
+        assert page is not None
+        large = kind in ("pinned-hugetlb", "pinned-thp")
+        assert (page.order, page.mapcount) == (9 if large else 0, 1), kind
+        # a large page has a count of pins; of a small one, each pin is 1024 references
+        assert (page.pins, page.extra) == {"piped": (-1, 1)}.get(kind, (1, 1) if large else (-1, 1024)), kind
+
+
+@pytest.mark.parametrize("path", HELD)
+def test_the_pages_that_somebody_held_are_found_and_no_other(path: Path) -> None:
+    assert_held(read_machine(path), HELD[path])
+
+
+def test_held_pages_are_marked_in_the_runs(kept: Snapshot) -> None:
+    assert kept.runs is not None
+    assert kept.held is not None
+    pinned = kept.runs.filter(kept.runs["flags"].to_numpy() & np.uint8(PageFlag.PINNED) > 0)
+    assert pinned["nr_pages"].to_numpy().sum() == (1 << kept.held.order).sum()
+
+
+def test_the_bitmap_of_an_area_is_what_debugfs_showed() -> None:
+    """debugfs: base_pfn 89088, count 8192, used 49, maxchunk 8130, bitmap 4194303 1073741816 0 …"""
+    areas = read_machine(KEPT_CMA).cma_areas
+    assert areas is not None
+    [area] = areas
+    assert (area.name, area.ranges, area.order_per_bit) == ("reserved", ((89088, 97280),), 0)
+    assert (area.nr_used, max(end - start for start, end in area.free())) == (49, 8130)
+    bits = sum(1 << pfn - 89088 for start, end in area.used for pfn in range(start, end))
+    assert bits == 4194303 | 1073741816 << 32
+
+
+def test_a_kernel_without_cma_has_no_area(kept: Snapshot) -> None:
+    assert kept.cma_areas == ()
+
+
+def test_a_capture_of_before_knows_neither_held_pages_nor_areas(tmp_path: Path) -> None:
+    content = capture_machine(KEPT_CMA)
+    write_snapshot(
+        tmp_path / "a.parquet", replace(content, snapshot=replace(content.snapshot, held=None, cma_areas=None))
+    )
+    found = read_machine(tmp_path / "a.parquet")
+    assert (found.held, found.cma_areas) == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +193,13 @@ def test_a_dump_has_the_pages_that_kpageflags_told_just_before(core: Path, dumpe
     assert mine[PageClass.HUGETLB] == 3 * 512
 
 
+def test_a_dump_has_the_pages_that_a_program_held(core: Path, dumped: Snapshot) -> None:
+    told = core / "proc" / "held"
+    if not told.exists():
+        pytest.skip("a dump of before pages were held: remove its folder and make it again")
+    assert_held(dumped, told.read_text())
+
+
 def test_a_dump_and_its_capture_are_the_same(core: Path, dumped: Snapshot, tmp_path: Path) -> None:
     write_snapshot(tmp_path / "a.parquet", capture_machine(core / "vmcore", symbols=core / "vmlinux"))
     assert_same(replace(read_machine(tmp_path / "a.parquet"), files=dumped.files), dumped)
@@ -173,18 +241,28 @@ def test_symbols_of_what_is_no_dump_are_refused(tmp_path: Path) -> None:
 
 
 def test_marking_pages_cuts_runs_around_them() -> None:
-    from pageblock.machine.drgn_source import marked
-
     runs = make_runs(
         np.array([0, 8, 16]), np.array([8, 8, 4]), np.array([2, 9, 3], np.uint8), np.array([0, 3, 0], np.uint8)
     )
-    found = marked(runs, [2, 3, 9, 19, 40], None, PageFlag.PINNED)
+    found = marked(runs, np.array([2, 3, 9, 19, 40]), None, PageFlag.PINNED)
     table = zip(found.start_pfn.tolist(), found.nr_pages.tolist(), found.flags.tolist(), strict=True)
     pinned = int(PageFlag.PINNED)
-    # 9 lies in a compound page, 40 in none
+    # 9 is no head of its compound page, 40 lies in no run
     assert list(table) == [(0, 2, 0), (2, 1, pinned), (3, 1, pinned), (4, 4, 0), (8, 8, 0), (16, 3, 0), (19, 1, pinned)]
     assert found.page_class.tolist() == [2, 2, 2, 2, 9, 3, 3]
-    assert marked(runs, [16], PageClass.MOVABLE_OPS, 0).page_class.tolist() == [2, 9, PageClass.MOVABLE_OPS, 3]
+    assert marked(runs, np.array([16]), PageClass.MOVABLE_OPS, 0).page_class.tolist() == [
+        2,
+        9,
+        PageClass.MOVABLE_OPS,
+        3,
+    ]
+
+
+def test_marking_the_head_of_a_compound_page_marks_all_of_it() -> None:
+    runs = make_runs(np.array([0, 16]), np.array([16, 4]), np.array([9, 3], np.uint8), np.array([3, 0], np.uint8))
+    found = marked(runs, np.array([8]), None, PageFlag.PINNED)
+    table = zip(found.start_pfn.tolist(), found.nr_pages.tolist(), found.flags.tolist(), strict=True)
+    assert list(table) == [(0, 8, 0), (8, 8, int(PageFlag.PINNED)), (16, 4, 0)]
 
 
 def test_lists_are_equal_by_their_order_alone() -> None:
@@ -199,7 +277,7 @@ def test_lists_are_equal_by_their_order_alone() -> None:
 
 
 def test_the_kept_captures_name_nobody() -> None:
-    for path in KEPT.values():
+    for path in HELD:
         assert stat.S_ISREG(os.stat(path).st_mode)
         assert read_machine(path).files == ("vmcore",)
         assert b"/vmcore" not in path.read_bytes()

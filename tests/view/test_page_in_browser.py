@@ -85,6 +85,7 @@ def test_pointing_says_pfn_verdict_and_blocker(browser: Browser, report: Report)
         "pfn 0x110400 to 0x110600",
         "2 MiB at 4.254 GiB, node 0 Normal, release 6.1",
         "blocked by kernel pages (drivers, stacks, vmalloc)",
+        "likely: kernel stacks, drivers, vmalloc",
         f"first in the way: pfn {int(two_mib(report).blocker_pfn[130]):#x}",
     ]
 

@@ -158,7 +158,8 @@ def types_outside(step: Step) -> Found:
     """Outside what it isolates, a range request changes a type only as any allocation and free may.
 
     Source: mm/page_alloc.c steal_suitable_fallback, for a migration target; since 6.10 __free_one_page, which gives the merged
-    pageblocks one type.
+    pageblocks one type; where max order is two or more above pageblock order __isolate_free_page, which makes MOVABLE what
+    a free page covers that is taken.
     """
     for i, was, now in _changed(step):
         first = step.after.pageblock_pfn(i)
@@ -316,9 +317,12 @@ def _retyped_span(step: Step) -> tuple[int, int]:
 
 
 def _may_fall_back(step: Step, index: int, was: int, now: int) -> bool:
-    """Whether a migration target, or the merge of a free pageblock, may have changed a type."""
+    """Whether a migration target, the merge of a free pageblock, or taking a free page over it may have changed a type."""
     if not {was, now} <= MERGEABLE:
         return False
+    # __isolate_free_page, of a free page that reaches beyond what is given back or taken
+    if now == Migratetype.MOVABLE and step.after.max_order > step.after.pageblock_order + 1:
+        return True
     first = step.after.pageblock_pfn(index)
     merged = step.base in HYGIENIC and any(
         block.kind == FREE and block.order > step.after.pageblock_order and pfn <= first < pfn + (1 << block.order)
@@ -370,11 +374,12 @@ def broken_by(step: Step, *, weaknesses: bool = False) -> list[Violation]:
 
     ``weaknesses``: also of what is known not to be promised.
     """
+    # where the kernel has stopped, the state means nothing
+    asked = EFFECTS[:1] if step.result == BUG else EFFECTS
     found = [
         Violation(invariant.name, *breach)
-        for invariant in EFFECTS
+        for invariant in asked
         if weaknesses or promises(invariant, step.after.release)
         for breach in invariant.check(step)
     ]
-    # where the kernel has stopped, the state means nothing
     return found if step.result == BUG else found + violations(step.after)

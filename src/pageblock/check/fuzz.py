@@ -6,6 +6,7 @@ one line of the log tells of.
 """
 
 import json
+import operator
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,7 @@ from random import Random
 
 from ..errors import InputError
 from ..mm import release as find_release
+from ..output import check_output
 from .core import BATCH, BATCHES, CoreFinding, run_core
 from .lockstep import Difference, Lockstep, Operation, run
 from .reference import RELEASES, rules_of
@@ -186,6 +188,18 @@ def summary(finding: Finding | CoreFinding) -> dict[str, object]:
     return {"case": finding.case.number, **asdict(finding.difference)}
 
 
+def lines_so_far(path: Path) -> list[bytes]:
+    """Lines of a log, none where there is no file yet. Raises InputError where lines cannot be added: before the long work."""
+    check_output(path, force=True)
+    try:
+        with path.open("r+b") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; choose another file") from error
+
+
 class Log:
     """A file with one line of JSON for each finished chunk, so that a run that was cut short counts and goes on."""
 
@@ -193,16 +207,13 @@ class Log:
         self.path = path
         self.plan = plan
         self.done: dict[int, int] = {}
-        if path is not None and path.exists():
-            for number, line in enumerate(path.read_text().splitlines(), 1):
-                try:
-                    row = json.loads(line)
-                    if row["plan"] == self.key():
-                        self.done[row["chunk"]] = row["operations"]
-                except (ValueError, KeyError, TypeError):
-                    raise InputError(
-                        f"{path}, line {number}: this is no line of a fuzz log: name another file"
-                    ) from None
+        for number, line in enumerate([] if path is None else lines_so_far(path), 1):
+            try:
+                row = json.loads(line)
+                if row["plan"] == self.key():
+                    self.done[operator.index(row["chunk"])] = operator.index(row["operations"])
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise InputError(f"{path}, line {number}: this is no line of a fuzz log: name another file") from None
 
     def key(self) -> list[object]:
         """What a line must have in common with a run to count for it."""

@@ -103,7 +103,7 @@ class _Search:
             self.tried += 1
             result = self.side.do(operation)
             state = state_of(self.side.zone)
-            step = Step(node.state, operation, result, state, None)
+            step = Step(node.state, operation, result, state, self.side.moved)
             way, results = (*node.operations, operation), (*node.results, result)
             broken = [
                 violation
@@ -123,7 +123,6 @@ class _Search:
 
     def choices(self, node: _Node) -> Iterator[Operation]:
         """What may come next. A range of an area is asked for as CMA."""
-        # not one of a gigantic page, which stays
         handle = int((node.saved[1] == EMPTY).argmax())
         for operation in menu_of(self.menu, node.live, handle):
             yield operation

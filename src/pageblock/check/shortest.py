@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..mm import OPERATION, Migratetype, PageClass, PageFlag, Zone
-from ..mm.errors import ContigRefused, InvariantError
+from ..mm.errors import ContigRefused, InvariantError, KernelBugError
 from .operation import BUG, Operation
 
 __all__ = [
@@ -106,6 +106,8 @@ class Side:
     def __init__(self, zone: Zone, handles: int) -> None:
         self.zone = zone
         self.handles: npt.NDArray[np.uint32] = np.full(handles, EMPTY, np.uint32)
+        #: Whether the last operation migrated pages; None: not known.
+        self.moved: bool | None = None
 
     def save(self) -> Saved:
         return self.zone.saved_state(), self.handles.copy()
@@ -124,17 +126,22 @@ class Side:
     def do(self, operation: Operation) -> int:
         """Run one operation; its pfn, or a negated errno; BUG where the kernel stops."""
         start, end = operation.start_pfn, operation.start_pfn + operation.nr_pages
+        self.moved = None
         if operation.name == "isolate":
             try:
-                self.zone.start_isolate_page_range(start, end)
+                self.zone.start_isolate_page_range(start, end, operation.migratetype or Migratetype.MOVABLE)
             except ContigRefused as refusal:
                 return -refusal.errno
+            except KernelBugError:
+                return BUG
             return start
         if operation.name == "undo":
-            self.zone.undo_isolate_page_range(start, end)
+            self.zone.undo_isolate_page_range(start, end, operation.migratetype or Migratetype.MOVABLE)
             return start
         self.zone.set_signal_pending(operation.name == "interrupted")
-        result = int(self.zone.run(_row(operation), self.handles)[0])
+        moves: list[tuple[int, int | None, int]] = []
+        result = int(self.zone.run(_row(operation), self.handles, moves)[0])
+        self.moved = bool(moves)
         self.zone.set_signal_pending(False)
         if operation.name == "gigantic" and result >= 0:
             self.zone.prep_compound_page(start, operation.nr_pages.bit_length() - 1, PageClass.HUGETLB)

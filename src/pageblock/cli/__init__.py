@@ -30,6 +30,7 @@ COMMANDS = {
     "import": "a trace of trace-cmd, perf, ftrace or LLFree, as record would have written it",
     "plot": "pictures of a sweep: means with their bands, survival curves, a map of two parameters",
     "record": "what this machine allocates and frees, page by page, in a file: for run and export",
+    "releases": "the kernel releases that --release takes, their switches, and the bugs that can be planted",
     "replay": "run traces of real kernels on the model and compare every answer",
     "run": "a workload on a modelled machine: what becomes of its contiguous memory over time",
     "score": "compare the doctor's verdicts with what a recorded kernel answered for every range",

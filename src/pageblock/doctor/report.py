@@ -12,9 +12,11 @@ from ..machine import Remark, Snapshot, ZoneInfo
 from ..machine.slices import SlicedZone
 from ..mm import constants as k
 from ..mm import release as find_release
+from .cma import AreaReport, area_reports
 from .counts import Bound, bound
 from .kernel import rules_remark
 from .owners import Holder, Holders
+from .reason_causes import CauseGroup, Joiner
 from .sizes import default_sizes, size_name
 from .survey import ZoneSurvey
 from .targets import WHOLE
@@ -81,6 +83,7 @@ class Row:
     """Verdicts of one size under one release, all zones together. Costs in pages, None where nothing is movable.
 
     ``ranges`` are free, movable or blocked; those with memory not initialised yet are ``uninitialised`` and count apart.
+    ``causes``: the blockers, grouped by what is behind them.
     """
 
     release: str
@@ -97,6 +100,7 @@ class Row:
     cheapest: tuple[CheapRange, ...]
     blockers: tuple[Blocker, ...]
     zones: tuple[Verdicts, ...]
+    causes: tuple[CauseGroup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ class ZoneMap:
 class Report:
     """The doctor's answer. ``rules``: what to say of the releases judged, None where the kernel's own is among them.
 
-    ``pageblocks``: those with memory that can be judged; ``live``: of the running kernel.
+    ``pageblocks``: those with memory that can be judged; ``live``: of the running kernel; ``areas``: of CMA, None where
+    the source does not tell.
     """
 
     source: str
@@ -133,6 +138,7 @@ class Report:
     live: bool
     seconds_read: float
     seconds_judged: float = field(compare=False)
+    areas: tuple[AreaReport, ...] | None = None
 
     @property
     def confidence(self) -> float | None:
@@ -217,23 +223,29 @@ def diagnose(
     rows: list[Row] = []
     bounds: list[Bound] = []
     maps: list[ZoneMap] = []
+    areas: tuple[AreaReport, ...] | None = None
     if snapshot.runs is None:
         bounds = [bound(snapshot, chosen, size) for size in wanted]
     else:
         refuse_small_sizes(snapshot, chosen, wanted)
         surveys = survey_zones(snapshot, chosen)
         holders = Holders(snapshot)
+        targets = {i: free_targets(snapshot, i) for i in chosen}
+        joiner = Joiner(snapshot, surveys, targets)
         for size in wanted:
             old: int | None = None
             for name in dict.fromkeys((OLD_RULE, *releases)):
-                verdicts = [judge(surveys[i], name, size, free_targets(snapshot, i)) for i in chosen]
+                verdicts = [judge(surveys[i], name, size, targets[i]) for i in chosen]
                 had = sum(v.had for v in verdicts)
                 if name == OLD_RULE:
                     old = had
                 if name in releases:
                     more = had - old if old is not None and name != OLD_RULE else None
                     row = summarize(name, size, verdicts, [surveys[i] for i in chosen], more)
-                    rows.append(named(row, holders, chosen))
+                    examples = {blocker.reason: blocker.example_pfn for blocker in row.blockers}
+                    causes = joiner.groups(name, list(zip(chosen, verdicts, strict=True)), examples)
+                    rows.append(replace(named(row, holders, chosen), causes=causes))
+        areas = area_reports(snapshot, joiner, wanted, bool(sizes))
         maps = [draw_map(surveys[i], releases[-1]) for i in chosen]
     labels = {snapshot.zones[i].label for i in chosen}
     return Report(
@@ -254,6 +266,7 @@ def diagnose(
         live=snapshot.live,
         seconds_read=snapshot.seconds_read,
         seconds_judged=time.perf_counter() - began,
+        areas=areas,
     )
 
 

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,11 @@ from ..errors import InputError
 from ..machine import Snapshot
 from ..machine.zones import snapshot_memory
 from ..mm import ContigRange, Migratetype, PageClass, Zone
+from ..mm import constants as k
 from ..mm.errors import ContigRefused, KernelBugError, RangeError
+from ..mm.results import WHYS
+from .causes import PageState
+from .reason_causes import Because, Joiner, because
 from .verdict import REASONS
 
 __all__ = ["Obstacle", "Walk", "WalkStep", "parse_range", "walk"]
@@ -37,11 +42,12 @@ class WalkStep:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Pages ``[start_pfn, end_pfn)`` of one kind that the request cannot have, inside the range or not."""
+    """Pages ``[start_pfn, end_pfn)`` of one kind that the request cannot have, inside the range or not, and why the first is."""
 
     start_pfn: int
     end_pfn: int
     what: str
+    cause: Because | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,9 @@ class Walk:
     """What one request for ``[start_pfn, end_pfn)`` (absolute pfns) would do and answer.
 
     ``errno``: 0 or positive; None: the kernel stops with a BUG. ``function``, ``pfn``, ``rule``: where and why it stopped;
-    ``page``: what lies there, in words; ``moved`` and ``dropped`` in pages. The range as it was before: ``free``, ``move``,
-    ``drop`` and ``refused`` (by isolation) in pages; ``obstacles``: the first of those that cannot be had, ``more``: how many
-    more stretches of such pages there are.
+    ``page``: what lies there, in words; ``cause``: why it is in the way; ``moved`` and ``dropped`` in pages. The range as it was
+    before: ``free``, ``move``, ``drop`` and ``refused`` (by isolation) in pages; ``obstacles``: the first of those that cannot be
+    had, ``more``: how many more stretches of such pages there are.
     """
 
     zone: str
@@ -65,6 +71,7 @@ class Walk:
     pfn: int | None
     rule: str
     page: str
+    cause: Because | None
     moved: int
     dropped: int
     free: int
@@ -116,6 +123,8 @@ def walk(snapshot: Snapshot, release: str, start_pfn: int, end_pfn: int) -> Walk
     migratetype = Migratetype.CMA if types == {Migratetype.CMA} else Migratetype.MOVABLE
     before = zone.survey(start_pfn, end_pfn - start_pfn, 1)[0]
     # the walk changes the zone: what lies in the way is read before
+    joiner = Joiner(snapshot, {}, {})
+    index = next(i for i, info in enumerate(snapshot.zones) if info.label == zone.name)
     listed = _obstacles(zone, start_pfn, end_pfn)
     describe = _describer(zone)
     refusal: ContigRefused | None = None
@@ -141,15 +150,52 @@ def walk(snapshot: Snapshot, release: str, start_pfn: int, end_pfn: int) -> Walk
         pfn=pfn,
         rule=rule,
         page="" if pfn is None else describe(pfn),
+        cause=_cause(joiner, index, release, refusal) if refusal is not None else None,
         moved=sum(1 << order for _, _, order in done.moved) if done else 0,
         dropped=len(done.reclaimed) if done else 0,
         free=int(before[0]),
         move=int(before[1]),
         drop=int(before[2]),
         refused=int(before[3]),
-        obstacles=tuple(listed[:MOST_OBSTACLES]),
+        obstacles=tuple(_explained(joiner, index, release, one) for one in listed[:MOST_OBSTACLES]),
         more=max(0, len(listed) - MOST_OBSTACLES),
     )
+
+
+#: Rules that refuse a whole pageblock, or what crosses an edge: the evidence of each, in place of a page's.
+_OF_BLOCK: dict[str, dict[str, Any]] = {
+    WHYS[k.WHY_ISOLATED]: {"step": "isolate", "isolated_blocks": 1},
+    WHYS[k.WHY_ZONE_EDGE]: {"step": "isolate", "crosses_zone": True},
+    WHYS[k.WHY_NOT_ISOLATED]: {"step": "test", "rule": "may land inside"},
+}
+
+
+def _cause(joiner: Joiner, zone: int, release: str, refused: ContigRefused) -> Because | None:
+    """Why the kernel would stop there."""
+    info = joiner.snapshot.zones[zone]
+    if refused.rule in _OF_BLOCK:
+        return because(joiner.evidence(release, **_OF_BLOCK[refused.rule]))
+    if not info.start_pfn <= refused.pfn < info.end_pfn:
+        return because(joiner.evidence(release, step="isolate", rule="outside the zone"))
+    state = joiner.facts.state(zone, refused.pfn)
+    if refused.rule == WHYS[k.WHY_CMA_TYPE]:
+        return because(joiner.evidence(release, step="isolate", page=PageState(pfn=refused.pfn, cma=True)))
+    if refused.rule == WHYS[k.WHY_STRADDLES]:
+        return because(joiner.evidence(release, step="isolate", rule="straddles", page=state))
+    if refused.errno == 12 and not state.hugetlb:
+        targets = joiner.evidence(release, errno=12, step="migrate", moves=1, targets=0)
+        return because(targets)
+    if refused.errno == 12 or refused.rule == WHYS[k.WHY_GIGANTIC]:
+        return because(joiner.evidence(release, errno=refused.errno, step="migrate", page=state))
+    return joiner.page(release, zone, refused.pfn, "isolate" if refused.step == ORDER[0] else "migrate")
+
+
+def _explained(joiner: Joiner, zone: int, release: str, one: Obstacle) -> Obstacle:
+    """An obstacle with the cause of its first page."""
+    if one.what == REASONS[PageClass.HOLE]:
+        return replace(one, cause=because(joiner.evidence(release, step="isolate", rule="no memory")))
+    step = "migrate" if one.what == PINNED else "isolate"
+    return replace(one, cause=joiner.page(release, zone, one.start_pfn, step))
 
 
 def _types(zone: Zone, start_pfn: int, end_pfn: int) -> set[int]:

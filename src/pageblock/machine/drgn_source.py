@@ -5,9 +5,10 @@ bulk, a memory section at a time, and their fields taken apart in numpy; only li
 """
 
 import logging
+import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype, PageClass, PageFlag
 
 from . import kpf
+from .cma_area import CmaArea
+from .drgn_cma import read_cma_areas
+from .drgn_large import LargeLayout, large_pages
+from .held import MOST_HELD, HeldPages
 from .infer import Remark
 from .kpageflags import SCAN_ZERO, scan_pieces
 from .lists import COSTLY_ORDER, PCP_TYPES, FreeLists
@@ -64,7 +69,10 @@ def read_core(path: Path, symbols: Path | None = None, progress: Progress | None
         raise InputError(
             f"{path}: memory that is needed is not in the dump ({reason(error)}); dump again, whole"
         ) from error
-    except (ValueError, LookupError, TypeError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:
+        # drgn passes libelf's and libdw's errors on as plain Exception
         raise InputError(f"{path}: no kernel dump that can be read ({reason(error)})") from error
 
 
@@ -109,6 +117,8 @@ class CoreReader:
         names = ("flags", "lru", "compound_head", "mapping", "page_type", "_refcount")
         offsets = {name: offsetof(page, name) for name in names}
         self.layout = PageLayout(pfn_to_page(program, 0).value_(), page.size, offsets)
+        self.release: str = program["init_uts_ns"].name.release.string_().decode(errors="replace")
+        self.large = LargeLayout.of(program, version_of(self.release))
         enums = {"flags": self.enumerators("enum pageflags"), "types": self.enumerators("enum pagetype")}
         self.bits = Bits(enums["flags"], {n[5:]: v for n, v in enums["types"].items() if n.startswith("PGTY_")})
         kernel_types = {value: name[8:] for name, value in self.enumerators("enum migratetype").items()}
@@ -140,28 +150,29 @@ class CoreReader:
             pageblock_order = int(program["pageblock_order"])
         spans = [(int(z.zone_start_pfn), int(z.zone_start_pfn) + int(z.spanned_pages)) for z in zones]
         sections = list(self.sections(min(s for s, _ in spans), max(e for _, e in spans)))
-        words, pinned, drivers = self.read_pages(sections, spans)
-        batched = self.batched()
+        words, counted, drivers = self.read_pages(sections, spans)
+        held = without(counted, self.batched())
         lists = self.lists(zones, max_order, pageblock_order)
         for i in range(len(lists.pfn)):
             self.mark_free(words, int(lists.pfn[i]), 1 << int(lists.order[i]))
         runs = self.runs_of(words)
         infos: list[ZoneInfo] = []
         parts: list[PageRuns] = []
-        held = {pfn: extra - batched.get(pfn, 0) for pfn, extra in pinned.items()}
-        held = {pfn: extra for pfn, extra in held.items() if extra > 0}
+        at = np.maximum(np.searchsorted(runs.start_pfn, held.pfn, "right") - 1, 0)
+        held = replace(held, order=runs.order[at].astype(np.int64)) if len(held) else held
         types = self.pageblock_types(sections, spans, pageblock_order)
         for i, (zone, (start, end)) in enumerate(zip(zones, spans, strict=True)):
             mine = lists.take(lists.zone == i)
             part = self.zone_runs(clip(runs, start, end), mine, zone, start, end)
-            part = marked(part, sorted(held), None, PageFlag.PINNED)
-            parts.append(merge(marked(part, drivers, PageClass.MOVABLE_OPS, 0)))
+            part = marked(part, held.pfn, None, PageFlag.PINNED)
+            parts.append(merge(marked(part, np.array(drivers, np.int64), PageClass.MOVABLE_OPS, 0)))
             infos.append(self.zone_info(zone, mine, types[i], pageblock_order, max_order))
-        self.remark(held, drivers)
+        areas = read_cma_areas(program)
+        self.remark(held, drivers, areas)
         known = sorted((start, start + len(piece)) for start, piece in words.items())
         return Snapshot(
             str(self.path),
-            program["init_uts_ns"].name.release.string_().decode(errors="replace"),
+            self.release,
             page_size,
             max_order,
             pageblock_order,
@@ -173,6 +184,8 @@ class CoreReader:
             time.perf_counter() - began,
             ram=tuple(known),
             lists=lists,
+            held=held.take(np.arange(min(len(held), MOST_HELD))),
+            cma_areas=areas,
         )
 
     def zones(self) -> Iterator[Any]:
@@ -196,10 +209,10 @@ class CoreReader:
 
     def read_pages(
         self, sections: list[tuple[int, int, Any]], spans: list[tuple[int, int]]
-    ) -> tuple[dict[int, U64], dict[int, int], list[int]]:
-        """Words by section start; extra references by pfn; pfns of pages that drivers can move."""
+    ) -> tuple[dict[int, U64], HeldPages, list[int]]:
+        """Words by section start; pages with references beyond the expected ones; pfns of pages that drivers can move."""
         words: dict[int, U64] = {}
-        pinned: dict[int, int] = {}
+        held: list[I64] = []
         drivers: list[int] = []
         total = sum(pages for _, pages, _ in sections)
         for done, (start, pages, _) in enumerate(sections, 1):
@@ -210,12 +223,39 @@ class CoreReader:
             columns = self.columns_of(raw)
             words[start] = kpageflags_words(columns, self.bits)
             self.nexts[start] = self.layout.column(raw, "lru", "<u8")
-            extra = unexplained_references(columns, self.bits)
-            pinned |= {start + int(i): int(extra[i]) for i in np.flatnonzero(extra)}
+            held.append(self.held_in(start, raw, columns, words[start]))
             drivers += (np.flatnonzero(movable_by_driver(columns, self.bits)) + start).tolist()
             if self.progress is not None:
                 self.progress(min(done * pages, total), total)
-        return words, pinned, drivers
+        return words, HeldPages.of_rows(np.concatenate([*held, np.empty((0, 7), np.int64)])), drivers
+
+    def held_in(self, start: int, raw: NDArray[np.uint8], columns: PageColumns, words: U64) -> I64:
+        """Rows of ``HeldPages`` of one piece of the memory map, orders left out (0)."""
+        table = raw.reshape(-1, self.layout.size)
+
+        def count(heads: I64, offset: int, kind: str) -> NDArray[Any]:
+            ahead, inside = divmod(offset, self.layout.size)
+            field = table[heads + ahead, inside : inside + np.dtype(kind).itemsize]
+            return np.ascontiguousarray(field).view(kind).ravel()
+
+        extra = unexplained_references(columns, self.bits)
+        single = np.flatnonzero(extra).astype(np.int64)
+        large = large_pages(columns, self.bits, self.large, count)
+        some = large.extra > 0
+        at = np.concatenate([single, large.at[some]])
+        mapped = columns.page_type[single].astype(np.int32).astype(np.int64) + 1
+        rows = np.column_stack(
+            [
+                start + at,
+                np.zeros(len(at), np.int64),
+                columns.refcount[at],
+                np.concatenate([mapped, large.mapcount[some]]),
+                np.concatenate([np.full(len(single), -1, np.int64), large.pins[some]]),
+                np.concatenate([extra[single], large.extra[some]]),
+                words[at].astype(np.int64),
+            ]
+        )
+        return rows[np.argsort(rows[:, 0])]
 
     def columns_of(self, raw: NDArray[np.uint8]) -> PageColumns:
         column = self.layout.column
@@ -407,12 +447,16 @@ class CoreReader:
             lru_pages=sum(counter(f"NR_ZONE_{name}") for name in lru),
         )
 
-    def remark(self, held: dict[int, int], drivers: list[int]) -> None:
+    def remark(self, held: HeldPages, drivers: list[int], areas: Sequence[CmaArea]) -> None:
         self.remarks.append(core_remark())
-        text = f"{len(held):,} single pages on the LRU have references that no mapping, cache or LRU batch explains"
-        if held:
-            text += f", e.g. pfn {min(held):#x}; they count as pinned, which may pass"
-        self.remarks.append(Remark("pins", text + ". Those of huge pages are not looked at"))
+        large = int((held.order > 0).sum())
+        text = f"{len(held):,} pages that migration takes, {large:,} of them huge, "
+        text += "have references that no mapping, cache, buffer or LRU batch explains"
+        if len(held):
+            text += f", e.g. pfn {int(held.pfn[0]):#x}; they count as pinned, which may pass"
+        self.remarks.append(Remark("pins", text))
+        names = ", ".join(f"{area.name} ({area.nr_used:,} of {area.nr_pages:,} pages given out)" for area in areas)
+        self.remarks.append(Remark("CMA areas", names or "none, or a kernel without CONFIG_CMA", 1.0))
         if drivers:
             self.remarks.append(Remark("movable drivers", f"{len(drivers):,} pages that their driver can move"))
 
@@ -428,17 +472,18 @@ def pcp_kind(index: int, nr_lists: int, pageblock_order: int) -> tuple[int, int]
     return pageblock_order, Migratetype.MOVABLE if movable else at
 
 
-def marked(runs: PageRuns, pfns: list[int], page_class: PageClass | None, flag: int) -> PageRuns:
-    """Runs with single pages among them made another class, or given a flag. ``pfns`` ascend."""
-    pfn = np.array(pfns, np.int64)
-    at = np.searchsorted(runs.start_pfn, pfn, "right") - 1
-    keep = (at >= 0) & (runs.order[at] == 0) if len(runs) else np.zeros(len(pfn), np.bool_)
-    keep[keep] &= pfn[keep] < runs.end_pfn[at[keep]]
-    pfn, at = pfn[keep], at[keep]
+def marked(runs: PageRuns, pfns: I64, page_class: PageClass | None, flag: int) -> PageRuns:
+    """Runs with single units (pages, compound pages by their head) made another class, or given a flag. ``pfns`` ascend."""
+    if not len(runs):
+        return runs
+    at = np.searchsorted(runs.start_pfn, pfns, "right") - 1
+    unit = np.int64(1) << runs.order[at].astype(np.int64)
+    keep = (at >= 0) & (pfns < runs.end_pfn[at]) & ((pfns - runs.start_pfn[at]) % unit == 0)
+    pfn, unit = pfns[keep], unit[keep]
     if not len(pfn):
         return runs
-    # cut the runs before and after each page
-    edges = np.unique(np.concatenate([runs.start_pfn, pfn, pfn + 1]))
+    # cut the runs before and after each unit
+    edges = np.unique(np.concatenate([runs.start_pfn, pfn, pfn + unit]))
     owner = np.searchsorted(runs.start_pfn, edges, "right") - 1
     inside = edges < runs.end_pfn[owner]
     edges, owner = edges[inside], owner[inside]
@@ -453,3 +498,15 @@ def marked(runs: PageRuns, pfns: list[int], page_class: PageClass | None, flag: 
         np.where(chosen, pieces.flags | np.uint8(flag), pieces.flags),
         pieces.migratetype,
     )
+
+
+def without(held: HeldPages, batched: Mapping[int, int]) -> HeldPages:
+    """The pages that are still held when the references of LRU batches, by pfn, are taken off."""
+    extra = held.extra - np.array([batched.get(pfn, 0) for pfn in held.pfn.tolist()], np.int64)
+    return replace(held, extra=extra).take(extra > 0)
+
+
+def version_of(release: str) -> tuple[int, int]:
+    """Version and patch level of a kernel's release; (0, 0) where it says none."""
+    match = re.match(r"(\d{1,4})\.(\d{1,4})", release)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

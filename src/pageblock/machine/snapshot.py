@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype, PageClass, PageFlag
 
+from .cma_area import CmaArea
 from .contradictions import check_free_words, check_totals, check_words, check_zones
+from .held import HeldPages
 from .infer import Inferred, Remark, ZoneFacts, infer_zone
 from .kpageflags import SCAN_BUFFERS, ScanReport, scan_files
 from .layout import Geometry, Span, find_geometry, live_memory_blocks, own_ranges, reserved_pages
@@ -139,7 +141,8 @@ class Snapshot:
     inclusive. ``files`` were read, ``missing`` were not there or not readable. ``live``: of the running kernel. ``ram``,
     ``reserved``: pfn ranges [start, end) of System RAM and, in it, of the kernel's image and what boot reserved, as far as
     iomem names them; ``ram`` is None where it hides addresses. ``owners``: who allocated which pages, None without page_owner.
-    ``lists``: free and per-cpu lists in their exact order, where the source knows it. ``huge_pool``: None where unknown.
+    ``lists``: free and per-cpu lists in their exact order, ``held``: pages with references that nothing explains, ``cma_areas``:
+    with their bitmaps, ``huge_pool``: of hugetlb, each None where the source does not tell.
     """
 
     source: str
@@ -159,6 +162,8 @@ class Snapshot:
     owners: Owners | None = None
     lists: FreeLists | None = None
     huge_pool: HugePool | None = None
+    held: HeldPages | None = None
+    cma_areas: tuple[CmaArea, ...] | None = None
 
 
 class Reader:

@@ -21,6 +21,8 @@ from pageblock.errors import InputError
 from pageblock.mm.types import Migratetype, PageClass
 from pageblock.output import check_output, whole_file
 
+from .cma_area import CmaArea
+from .held import HeldPages
 from .infer import Remark
 from .lists import FreeLists
 from .page_owner import Owners, joined, owner_column, split_by_owner
@@ -177,6 +179,8 @@ def describe(content: SnapshotFile) -> dict[str, Any]:
         "pages_known": snapshot.runs is not None,
         "owners_known": snapshot.owners is not None,
         "lists_known": snapshot.lists is not None,
+        "held": None if snapshot.held is None else snapshot.held.rows(),
+        "cma_areas": None if snapshot.cma_areas is None else [area.told() for area in snapshot.cma_areas],
         "seconds_read": round(snapshot.seconds_read, 3),
         "zones": [describe_zone(zone) for zone in snapshot.zones],
         "remarks": [asdict(remark) for remark in snapshot.remarks],
@@ -271,6 +275,9 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
         owners=restore_owners(rows) if known and told["owners_known"] else None,
         lists=restore_lists(rows) if known and told["lists_known"] else None,
         huge_pool=HugePool(**pool) if (pool := told.get("huge_pool")) is not None else None,
+        # captures of earlier versions have neither
+        held=None if told.get("held") is None else HeldPages.of_rows(told["held"]),
+        cma_areas=None if (areas := told.get("cma_areas")) is None else tuple(map(CmaArea.restored, areas)),
     )
 
 

@@ -10,16 +10,16 @@ __all__ = ["core_remark", "is_core", "is_snapshot_file", "open_source", "source_
 
 #: What is to be said with every answer, by what the source has of pages.
 PAGES = (
-    "kpageflags says what every page is; pins, the order of free lists and what waits elsewhere are in no /proc file, "
-    "pageblock types and per-cpu pages are inferred"
+    "kpageflags says what every page is; pins, the order of free lists, CMA bitmaps and what waits elsewhere are in no /proc "
+    "file, pageblock types and per-cpu pages are inferred"
 )
 COUNTS_ONLY = (
     "without kpageflags there are only counts: how many free blocks of each order and pageblocks of each type a zone has, not "
-    "where they lie, what any page is, what could move or what is in the way"
+    "where they lie, what any page is, what could move or what is in the way, nor pins and CMA bitmaps"
 )
 CORE = (
-    "a kernel's own memory: every page, free and per-cpu lists in their order, pageblock types and single pages' references are "
-    "exact for the moment of the dump; what is inferred: that a reference which nothing explains is a pin"
+    "a kernel's own memory: every page, free and per-cpu lists in their order, pageblock types, references of single and huge "
+    "pages and CMA bitmaps are exact for the moment of the dump; what is inferred: that a reference which nothing explains stays"
 )
 NOTHING = "neither kpageflags nor buddyinfo nor pagetypeinfo: nothing is known of free blocks"
 

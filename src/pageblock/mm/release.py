@@ -467,7 +467,7 @@ RULES: tuple[Rule, ...] = (
             k.SIZE_OF_HEAD: "as large as its head says",
             k.SIZE_OF_PAGE: "one page, so that the scan goes on behind its head, in its tails, for ever",
         },
-        "mm/page_isolation.c isolate_single_pageblock (6.1; use compound_nr() correctly, 5.19-rc1)",
+        "mm/page_isolation.c isolate_single_pageblock (6.1; use compound_nr() correctly, before 5.19)",
     ),
 )
 
@@ -588,19 +588,19 @@ PLANTED: dict[str, Planted] = {
     ),
     "uncounted-split": Planted(
         "split_free_page frees the pieces of a page that it never subtracted",
-        "b2c9e2fbba32, mended by 86d28b070927; both in 5.19-rc1",
+        "b2c9e2fbba32, mended by 86d28b070927 before 5.19",
         "6.1",
         ((k.RULE_SPLIT_FREE, k.SPLIT_FREE_UNCOUNTED),),
     ),
     "misaligned-split": Planted(
         "split_free_page frees the smallest piece first",
-        "b2c9e2fbba32, mended by 88ee134320b8; both in 5.19-rc1",
+        "b2c9e2fbba32, mended by 88ee134320b8 before 5.19",
         "6.1",
         ((k.RULE_SPLIT_FREE, k.SPLIT_FREE_SMALLEST),),
     ),
     "isolated-twice": Planted(
         "the pageblock of a range of one pageblock is isolated twice",
-        "88ee134320b8, mended by 9b209e557d69; both in 5.19-rc1",
+        "linux-next, May 2022: every CMA allocation of one pageblock failed; mended by 9b209e557d69 before 5.19",
         "6.1",
         ((k.RULE_ONE_PAGEBLOCK, k.ONE_PAGEBLOCK_TWICE),),
     ),
@@ -612,7 +612,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "tail-size": Planted(
         "compound_nr of a tail page: the scan before a boundary never ends",
-        "b2c9e2fbba32, mended within 5.19-rc1 (page_isolation: use compound_nr() correctly)",
+        "b2c9e2fbba32, mended on 31 May 2022 before 5.19 (page_isolation: use compound_nr() correctly)",
         "6.1",
         ((k.RULE_COMPOUND_SIZE, k.SIZE_OF_PAGE),),
     ),

@@ -7,14 +7,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..doctor.anywhere import Anywhere
+from ..doctor.causes import Certainty
+from ..doctor.reason_causes import CauseGroup
 from ..doctor.remedies import Remedy
-from ..doctor.report import Report, Row, ZoneMap
+from ..doctor.report import Blocker, Report, Row, ZoneMap
 from ..doctor.sizes import size_name
 from .anywhere import show_anywhere
+from .areas import show_areas
 from .counts import show_counts
 from .remedies import show_remedies
 
-__all__ = ["UNINITIALISED_COLUMN", "answer", "headline", "percent", "row_cells", "show"]
+__all__ = ["UNINITIALISED_COLUMN", "answer", "cause_line", "headline", "percent", "row_cells", "show"]
 
 _CELLS = {
     "F": ("█", "green"),
@@ -63,6 +66,7 @@ def show(report: Report, console: Console, remedies: Sequence[Remedy] = (), else
         console.print(f"{legend}(a cell is judged as one range)", highlight=False)
         console.print()
         _show_blockers(report, console)
+        show_areas(report, console)
         show_anywhere(elsewhere, report.page_size, console)
         show_remedies(report, remedies, console)
         _show_cheapest(report, console)
@@ -192,6 +196,8 @@ def _last_rows(report: Report) -> list[Row]:
 
 
 def _show_blockers(report: Report, console: Console) -> None:
+    """Each reason with an example, below it the cause; what would settle a cause is said once."""
+    told: set[str] = set()
     for row in _last_rows(report):
         if not row.blocked:
             continue
@@ -202,21 +208,49 @@ def _show_blockers(report: Report, console: Console) -> None:
                 style="bold",
             )
         )
-        for blocker in row.blockers:
-            line = (
-                f"  {blocker.reason}: in {_ranges(blocker.ranges)}, the only reason in {blocker.alone:,}; "
-                f"e.g. pfn {blocker.example_pfn:#x}"
-            )
-            if blocker.example_owner is not None:
-                line += f" of {blocker.example_owner}"
-            if blocker.example_alone is not None:
-                start, end = blocker.example_alone
-                line += f"; {blocker.alone_by_one_page:,} by one page alone, as [{start:#x}, {end:#x})"
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-            if blocker.holders:
-                most = ", ".join(f"{holder.name} in {_ranges(holder.ranges)}" for holder in blocker.holders)
-                console.print(Text(f"    allocated by {most}"), soft_wrap=True, highlight=False)
+        left = {blocker.reason: blocker for blocker in row.blockers}
+        for group in row.causes:
+            for reason in group.reasons:
+                if reason in left:
+                    _show_blocker(left.pop(reason), console)
+            if group.because is not None:
+                console.print(Text(f"    → {cause_line(group, told)}", style="dim"), soft_wrap=True, highlight=False)
     console.print()
+
+
+def cause_line(group: CauseGroup, told: set[str]) -> str:
+    """How sure, which cause, in how many ranges where its reasons do not say so; what would settle it, if not ``told`` yet."""
+    because = group.because
+    assert because is not None
+    # where the reason says it already, only how sure it is
+    words = because.certainty.value if group.reasons == (because.title,) and not because.or_else else because.words
+    if len(group.reasons) > 1 or group.kinds:
+        words += f"; in {_ranges(group.ranges)}, the only cause in {group.alone:,}"
+    if group.kinds and because.speaks_for:
+        words += f"; {because.speaks_for[0]}"
+    if because.passes:
+        words += "; passes by itself"
+    if because.settles and because.cause not in told:
+        told.add(because.cause)
+        more = "Would settle it" if because.certainty is not Certainty.CERTAIN else "To know more"
+        words += f". {more}: {'; '.join(because.settles)}"
+    return words
+
+
+def _show_blocker(blocker: Blocker, console: Console) -> None:
+    line = (
+        f"  {blocker.reason}: in {_ranges(blocker.ranges)}, the only reason in {blocker.alone:,}; "
+        f"e.g. pfn {blocker.example_pfn:#x}"
+    )
+    if blocker.example_owner is not None:
+        line += f" of {blocker.example_owner}"
+    if blocker.example_alone is not None:
+        start, end = blocker.example_alone
+        line += f"; {blocker.alone_by_one_page:,} by one page alone, as [{start:#x}, {end:#x})"
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if blocker.holders:
+        most = ", ".join(f"{holder.name} in {_ranges(holder.ranges)}" for holder in blocker.holders)
+        console.print(Text(f"    allocated by {most}"), soft_wrap=True, highlight=False)
 
 
 def _show_cheapest(report: Report, console: Console) -> None:

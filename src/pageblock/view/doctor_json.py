@@ -12,6 +12,8 @@ from ..doctor.report import CheapRange, Report, Row
 from ..doctor.verdict import BLOCKED, LETTERS, MOVABLE, NO_PFN, REASONS, Verdicts
 from ..machine import ZoneInfo
 from ..mm import Migratetype
+from .areas import areas_json
+from .causes_json import group_json
 from .remedies import remedies_json
 
 __all__ = ["FORMAT", "to_json"]
@@ -56,6 +58,7 @@ def to_json(
         ],
         "missing": list(report.missing),
         "remedies": remedies_json(remedies),
+        "areas": areas_json(report),
         "anywhere": [{**asdict(one), "cheapest": [_cheap(r) for r in one.cheapest]} for one in elsewhere],
     }
 
@@ -101,9 +104,15 @@ def _row(row: Row, every_range: bool) -> dict[str, Any]:
                 "example_alone": b.example_alone,
                 "example_owner": b.example_owner,
                 "owners": [{"name": holder.name, "ranges": holder.ranges} for holder in b.holders],
+                "causes": [
+                    {"name": g.because.cause, "certainty": g.because.certainty.value}
+                    for g in row.causes
+                    if g.because is not None and b.reason in g.reasons
+                ],
             }
             for b in row.blockers
         ],
+        "causes": [group_json(group) for group in row.causes],
         "zones": [_verdicts(v, every_range) for v in row.zones],
     }
 

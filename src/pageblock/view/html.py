@@ -24,6 +24,7 @@ from ..doctor.sizes import size_name
 from ..doctor.verdict import BLOCKED, MOVABLE, REASONS, Verdicts
 from ..errors import InputError
 from ..mm import constants as k
+from .areas import answer_words, area_words
 from .doctor import UNINITIALISED_COLUMN, answer, headline, percent, row_cells
 from .remedies import gains, lost_sizes, toll
 from .svg import map_svg, map_title
@@ -87,6 +88,10 @@ def to_html(report: Report, remedies: Sequence[Remedy] = (), elsewhere: Sequence
         remedies=[(remedy, gains(remedy, page_size), toll(remedy)) for remedy in remedies],
         lost=list(lost_sizes(report, remedies)) if remedies else [],
         elsewhere=_elsewhere(elsewhere, page_size),
+        areas=[
+            (area_words(area, page_size), [answer_words(one, page_size).strip() for one in area.answers])
+            for area in report.areas or ()
+        ],
         data=data,
         ranges=ranges,
     )
@@ -148,6 +153,7 @@ def _data(report: Report) -> tuple[dict[str, Any], str]:
             "release": report.releases.index(row.release),
             "answer": answer(row, report.page_size),
             "bar": _card(row, report.page_size)["bar"],
+            "causes": _causes(row),
             "zones": [{"first": v.first_pfn, "n": len(v.verdict)} | pool.columns(v) for v in row.zones],
         }
         for row in report.rows
@@ -168,6 +174,17 @@ def _data(report: Report) -> tuple[dict[str, Any], str]:
         "rows": rows,
     }
     return data, base64.b64encode(zlib.compress(bytes(pool.bytes), 6)).decode()
+
+
+def _causes(row: Row) -> dict[str, list[str]]:
+    """For each reason, by its bit, the causes that it may have, with how sure they are."""
+    bits = {words: str(int(bit)) for bit, words in REASONS.items()}
+    found: dict[str, list[str]] = {}
+    for group in row.causes:
+        if group.because is not None:
+            for reason in group.reasons:
+                found.setdefault(bits[reason], []).append(group.because.words)
+    return found
 
 
 class _Pool:

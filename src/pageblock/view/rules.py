@@ -1,6 +1,6 @@
 """The rule × release matrix as Markdown: ``python -m pageblock.view.rules > docs/rules.md``."""
 
-from ..mm.release import FAULTS, PATCHES, RELEASES, RULES, Switch
+from ..mm.release import FAULTS, PATCHES, PLANTED, RELEASES, RULES, Switch
 
 __all__ = ["markdown"]
 
@@ -38,6 +38,12 @@ def markdown() -> str:
         "| fault | what goes wrong | rules |",
         "| --- | --- | --- |",
         *(f"| {letter} | {_switched(fault)} |" for letter, fault in FAULTS.items()),
+        "",
+        "Mistakes of history can be planted (docs/bugs.md); no kernel bears such a name:",
+        "",
+        "| release | what goes wrong | where it was |",
+        "| --- | --- | --- |",
+        *(f"| `{bug.base}+bug-{name}` | {bug.title} | {bug.since} |" for name, bug in PLANTED.items()),
     ]
     for rule in RULES:
         lines += ["", f"## {rule.name}", "", rule.question, ""]

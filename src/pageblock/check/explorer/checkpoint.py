@@ -1,11 +1,15 @@
 """An exploration in a file, to be gone on with: what was seen, what is left, where each state came from.
 
 The file is a numpy archive. It is written beside the old one and takes its name when it is whole, so that whatever happens one
-whole file is there.
+whole file is there. Each array's digest is in it, too: the compiled loop trusts the states that it is given, so that nothing goes
+there that ``save`` did not write.
 """
 
+import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from .explore import Batch, Search
 
 __all__ = ["load", "save"]
 
-_FORMAT = "pageblock exploration 1"
+_FORMAT = "pageblock exploration 2"
 
 
 def save(search: Search, path: Path, stopped: str) -> None:
@@ -46,9 +50,32 @@ def save(search: Search, path: Path, stopped: str) -> None:
         arrays[f"out{i}"] = np.concatenate([np.zeros(0, np.uint8), *(records for records, _ in out)])
         arrays[f"out_from{i}"] = np.concatenate([np.zeros(0, np.uint64), *(origins for _, origins in out)])
         told["workers"].append({"at": worker.at, "states": worker.states, **worker.explorer.counts()})
+    told["digests"] = {name: _digest(array) for name, array in arrays.items()}
     arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    arrays["digest"] = np.frombuffer(_digest(arrays["told"]).encode(), np.uint8)
     with whole_file(path, force=True) as file:
         np.savez(file, **arrays)
+
+
+def _digest(array: Any) -> str:
+    """Of an array's bytes, type and shape."""
+    return hashlib.blake2b(array.tobytes(), key=f"{array.dtype.str}{array.shape}".encode()).hexdigest()
+
+
+class _Arrays:
+    """The arrays of a file, each as it was written. ``[name]`` raises ValueError where it is not."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        if bytes(file["digest"]) != _digest(file["told"]).encode():
+            raise ValueError("its description was changed")
+        self.told: dict[str, Any] = json.loads(bytes(file["told"]))
+
+    def __getitem__(self, name: str) -> Any:
+        array = self.file[name]
+        if _digest(array) != self.told["digests"][name]:
+            raise ValueError(f"{name} was changed")
+        return array
 
 
 def load(path: Path, depth: int | None, memory: int) -> tuple[Search, str]:
@@ -59,10 +86,10 @@ def load(path: Path, depth: int | None, memory: int) -> tuple[Search, str]:
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            told = json.loads(bytes(file["told"]))
-            if told["format"] != _FORMAT:
+            if json.loads(bytes(file["told"]))["format"] != _FORMAT:
                 raise InputError(f"{path}: made by another version of pageblock: explore anew")
-            return _restored(path, file, told, depth, memory)
+            arrays = _Arrays(file)
+            return _restored(path, arrays, arrays.told, depth, memory)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file: name one that --out wrote") from None
     except (
@@ -73,12 +100,18 @@ def load(path: Path, depth: int | None, memory: int) -> tuple[Search, str]:
         IndexError,
         AttributeError,
         EOFError,
+        # of an archive's header that is broken: another version, encrypted, another compression, terabytes
+        RuntimeError,
+        MemoryError,
+        OverflowError,
+        struct.error,
         zipfile.BadZipFile,
+        zlib.error,
     ) as error:
         raise InputError(f"{path}: this is no whole exploration ({error}): name a file that --out wrote") from None
 
 
-def _restored(path: Path, file: Any, told: dict[str, Any], depth: int | None, memory: int) -> tuple[Search, str]:
+def _restored(path: Path, file: _Arrays, told: dict[str, Any], depth: int | None, memory: int) -> tuple[Search, str]:
     told["bounds"] = {key: tuple(v) if isinstance(v, list) else v for key, v in told["bounds"].items()}
     if depth is not None:
         told["bounds"]["depth"] = depth

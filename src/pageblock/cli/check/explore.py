@@ -16,12 +16,15 @@ from ...check.explorer.checkpoint import load, save
 from ...check.explorer.explore import Search, finish
 from ...check.explorer.promises import promised
 from ...check.explorer.trace_out import trace_text
+from ...check.search import Broken, first_broken
+from ...check.shortest import Menu
 from ...errors import InputError
 from ...mm import Migratetype
 from ...mm import release as find_release
 from ...output import check_output, whole_file
 from ...view.explore import exploration_json, show_exploration
 from ...view.progress import state_progress
+from ...view.searched import searched_json, show_searched
 
 __all__ = ["command"]
 
@@ -94,6 +97,11 @@ def _types(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option(
     "--fold/--no-fold", default=True, show_default=True, help="States that differ by an exchange of windows are one."
 )
+@click.option(
+    "--gigantic",
+    is_flag=True,
+    help="Pages of hugetlb above max order, too: by a plain search in Python, two operations deep by default.",
+)
 @click.option("--jobs", type=click.IntRange(1, 2), help="Threads. [default: 2, or 1 on one CPU]")
 @click.option(
     "--memory",
@@ -126,6 +134,7 @@ def command(
     across: bool,
     plain: bool,
     fold: bool,
+    gigantic: bool,
     jobs: int | None,
     memory: int,
     seconds: float | None,
@@ -139,6 +148,12 @@ def command(
 
     Exits 0 if nothing breaks what the release promises, as far as was looked, 1 with the shortest sequence that does.
     """
+    if held_to is None and "+bug-" in release:
+        held_to = find_release(release).base
+    if gigantic:
+        if out or resume or trace:
+            raise InputError("--gigantic is a search of its own: leave out --out, --resume and --trace")
+        return _gigantic(release, pages, pageblock_order, max_order, 2 if depth is None else depth, as_json)
     keep = out or resume
     for name in (out, trace):
         if name is not None:
@@ -180,6 +195,17 @@ def command(
         written = trace if trace is not None and done.sequence is not None else ""
         click.echo(show_exploration(done, written or "", keep if keep is not None and more else ""))
     return 1 if done.broken is not None else 0
+
+
+def _gigantic(release: str, pages: int, pageblock_order: int, max_order: int, depth: int, as_json: bool) -> int:
+    """The plain search, with gigantic pages, all operations and the promises of the release's base."""
+    if not 8 <= pages <= 64 or depth < 0:
+        raise InputError(f"{pages} pages, depth {depth}: give 8 to 64 pages and a depth of 0 or more")
+    find_release(release)
+    menu = Menu(pages, pageblock_order, max_order, pages, depth, isolation=True, gigantic=True)
+    found = first_broken(release, menu)
+    click.echo(json.dumps(searched_json(release, found)) if as_json else show_searched(release, found))
+    return 1 if isinstance(found, Broken) else 0
 
 
 def _only_new(ctx: click.Context) -> None:

@@ -16,6 +16,8 @@ class PageState:
     ``order``: of its compound page, 0: a single page; ``refcount`` and ``mapcount`` of the head; ``isolation_ref``:
     migration itself held a reference when it was looked at; ``pins``: the count of FOLL_PIN, where the kernel keeps one.
     ``owner``: functions that allocated it (page_owner), innermost first; ``owner_type``: the migratetype asked for.
+    ``told``: what the source calls a page whose flags it does not tell one by one; ``unlisted``: known to be on no free or
+    per-cpu list; ``extra``: references beyond the expected ones, where the source has counted them itself.
     """
 
     pfn: int | None = None
@@ -32,6 +34,9 @@ class PageState:
     isolation_ref: bool = False
     owner: tuple[str, ...] = ()
     owner_type: str | None = None
+    told: str = ""
+    unlisted: bool = False
+    extra: int | None = None
 
     def has(self, *names: str) -> bool:
         """Whether one of the flags is set; False where they are not known."""
@@ -70,6 +75,8 @@ class PageState:
         Expected: one a mapping, one a page of the page or swap cache, one for private data of a file's page, and
         migration's own.
         """
+        if self.extra is not None:
+            return self.extra
         if self.refcount is None or self.mapcount is None or self.flags is None or self.hugetlb:
             return None
         if self.has("slab", "reserved"):
@@ -151,6 +158,8 @@ class Evidence:
     "bitmap", "isolate", "migrate", "test", "allocate", "reserve"; ``pages``: asked for; ``rule``: the kernel's own word
     for it (offlining, refused areas); ``max_order`` inclusive; ``isolated_kb``: free memory in isolated pageblocks;
     ``crosses_zone``: a pageblock of the range reaches out of its zone.
+    ``predicted``: nothing was tried, a state was looked at; ``moves`` and ``targets``: pages that would have to move, and free
+    pages that could take them.
     ``kernel_or_later``: ``kernel`` is only the least that it can be; ``wanted_pages``: of all pieces asked for together;
     ``memory_pages``: of the machine.
     ``signs``: what else was seen, "vfio in use (line 3)"; ``extfrag``: extfrag_index by order, of one zone.
@@ -183,6 +192,9 @@ class Evidence:
     poisoned_pfn: int | None = None
     signs: tuple[str, ...] = ()
     extfrag: tuple[float, ...] = ()
+    predicted: bool = False
+    moves: int | None = None
+    targets: int | None = None
 
     @property
     def no_room(self) -> bool:

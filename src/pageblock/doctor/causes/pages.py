@@ -28,14 +28,16 @@ _HOLDERS: tuple[str, ...] = (
     "vfio",
     "io_sqe_buffer",
 )
-_SETTLES_PAGE = (
-    "page_owner=on at boot, or a dump of the page (pageblock doctor with kpageflags; a vmcore shows references)"
-)
+#: What is known of a page whose references were counted once, and are not told any more.
+_HELD = "references that no mapping, cache, buffer or LRU batch explains"
+_AGAIN = "the same page again in a minute, or in a second dump: a pin stays, other references pass"
+_SETTLES_PAGE = "page_owner=on at boot (who allocated it), or a kernel dump (whether it is free on a per-cpu list)"
 
 
 def stays_busy(e: Evidence) -> bool:
     """Whether a range was refused since a page in it stayed in use, and which page is not known."""
-    return e.errno == 16 and e.page is None and not e.no_room and e.caller in ("cma", "contig", "virtio_mem", "hugetlb")
+    tried = e.errno == 16 and e.page is None and not e.no_room and not e.predicted
+    return tried and e.caller in ("cma", "contig", "virtio_mem", "hugetlb")
 
 
 def unwaited(e: Evidence) -> str | None:
@@ -48,7 +50,7 @@ def unwaited(e: Evidence) -> str | None:
 
 def _named(page: PageState) -> str:
     where = f"pfn {page.pfn:#x}" if page.pfn is not None else "the page"
-    names = "|".join(sorted(page.flags)) if page.flags else "no flags"
+    names = "|".join(sorted(page.flags)) if page.flags else page.told or "no flags"
     return f"{where} ({names}{f', type {page.page_type}' if page.page_type else ''})"
 
 
@@ -143,6 +145,12 @@ def kernel_page(e: Evidence) -> Judgement | None:
     if page.owner_type in ("Unmovable", "Reclaimable") or page.owner:
         who = f", allocated by {page.owner[0]}" if page.owner else ""
         return Judgement(CERTAIN, [f"{_named(page)}{who}: neither on the LRU nor movable by its driver"])
+    if page.unlisted:
+        return Judgement(
+            CERTAIN,
+            [f"{_named(page)} is in use, on no free list and not on the LRU"],
+            settles=["page_owner=on at boot says who allocated it"],
+        )
     return Judgement(
         LIKELY,
         [f"{_named(page)} is in use, has no mapping, and is not on the LRU"],
@@ -226,6 +234,8 @@ def long_term_pin(e: Evidence) -> Judgement | None:
         excess = page.excess
         if page.pins is not None and page.pins > 0:
             found = Judgement(CERTAIN, [f"{_named(page)}: pincount {page.pins}"])
+            if page.refcount is not None:
+                found.speaks_for.append(_references(page))
         elif excess is not None and excess >= PIN_BIAS:
             found = Judgement(CERTAIN, [f"{_named(page)}: {excess:,} references too many, {PIN_BIAS} stand for a pin"])
         elif excess is not None and excess > 0:
@@ -240,10 +250,17 @@ def long_term_pin(e: Evidence) -> Judgement | None:
                 found.certainty = LIKELY
         elif excess is not None and excess <= 0:
             return Judgement(RULED_OUT, against=[f"{_references(page)}: nobody else holds the page"])
+        elif e.rule == "held":
+            found = Judgement(POSSIBLE, [f"{_named(page)}: {_HELD}"])
         else:
             return None
+        if e.predicted and found.certainty is CERTAIN:
+            found.certainty = LIKELY
+            found.against.append("seen at one moment: direct I/O pins pages, too, and lets them go")
         found.speaks_for += holders
-        found.settles.append("the same page again in a minute; a vmcore or drgn shows who holds it")
+        found.settles.append(
+            _AGAIN if e.predicted else "the same page again in a minute; a vmcore or drgn shows who holds it"
+        )
         return found
     if e.pins_held is not None and e.pins_held <= 0 and stays_busy(e):
         return Judgement(RULED_OUT, against=["vmstat: all pins that were taken are released"])
@@ -281,11 +298,15 @@ def short_term_reference(e: Evidence) -> Judgement | None:
     lasting = (e.repeats.seconds or 0) > LASTING and (e.repeats.same_page or e.repeats.same_place)
     if page is not None:
         excess = page.excess
-        if e.step != "migrate" or e.migrate_ret is None or excess is None or page.driver_movable:
+        if e.step != "migrate" or e.migrate_ret is None or page.driver_movable:
             return None
+        if excess is None:
+            held = [f"{_named(page)}: {_HELD}"]
+            return Judgement(LIKELY, held, settles=[_AGAIN]) if e.rule == "held" and not page.pins else None
         if excess <= 0 or (page.pins or 0) > 0 or excess >= PIN_BIAS:
             return None
-        found = Judgement(LIKELY, [f"{_named(page)}: {_references(page)}"], settles=["the same request a second later"])
+        settles = [_AGAIN if e.predicted else "the same request a second later"]
+        found = Judgement(LIKELY, [f"{_named(page)}: {_references(page)}"], settles=settles)
         if lasting:
             found.certainty = RULED_OUT
             found.against.append(f"the same page for {e.repeats.seconds:,.0f} s")

@@ -170,6 +170,8 @@ def no_target(e: Evidence) -> Judgement | None:
         for z in e.zones
         if z.free is not None and z.low and z.free <= z.low
     ]
+    if e.predicted and e.step == "migrate":
+        return _no_target_left(e)
     if e.migrate_ret == -12:
         found = Judgement(CERTAIN, ["migration returned -12: it found no page to move to"])
         if e.page is not None and e.page.hugetlb:
@@ -196,6 +198,19 @@ def no_target(e: Evidence) -> Judgement | None:
     return found
 
 
+def _no_target_left(e: Evidence) -> Judgement | None:
+    """A state in which more would have to move than could be taken, or a huge page finds no block of its size."""
+    reclaim = ["reclaim is not counted: the kernel may free memory for it meanwhile"]
+    settles = ["free memory (drop caches, stop a process), then pageblock doctor again"]
+    if e.moves is not None and e.targets is not None and e.moves > e.targets:
+        left = f"{e.moves:,} pages to move, {e.targets:,} free pages outside the range above the watermarks"
+        return Judgement(LIKELY, [left], reclaim, settles)
+    if e.errno == 12 and e.page is not None and e.page.hugetlb:
+        large = f"a huge page of order {e.page.order} needs a free block of its size, and none is outside the range"
+        return Judgement(LIKELY, [large], ["a free one in a pool (nr_hugepages) would do, too"], settles)
+    return None
+
+
 @cause(
     "zone boundary",
     "the range or its pageblock reaches out of the zone, or holds no memory in part",
@@ -208,6 +223,18 @@ def no_target(e: Evidence) -> Judgement | None:
 def zone_boundary(e: Evidence) -> Judgement | None:
     if e.rule in ("memory holes", "multizone range"):
         return Judgement(CERTAIN, [f"the kernel says so: {e.rule}"])
+    if e.rule == "no memory":
+        return Judgement(CERTAIN, ["pages of what would be isolated are not there"])
+    if e.rule == "may land inside":
+        return Judgement(
+            POSSIBLE,
+            [
+                "the pageblock ends outside its zone, so its free pages stay on their lists: the range's pages may move to them"
+            ],
+            settles=["a kernel dump: the order of the free lists decides which free page is taken"],
+        )
+    if e.rule == "outside the zone":
+        return Judgement(CERTAIN, ["the window of the largest block, which is isolated whole, reaches out of the zone"])
     if e.crosses_zone and e.errno == 16:
         if e.kernel is not None and e.kernel < (6, 10):
             return Judgement(
@@ -218,6 +245,30 @@ def zone_boundary(e: Evidence) -> Judgement | None:
             ["a pageblock of the range reaches out of its zone, which 6.10 and later refuse"],
         )
     return None
+
+
+@cause(
+    "straddling page",
+    "a page reaches across the edge of the range or of what is isolated",
+    errno=(16,),
+    transient=True,
+    seen={"kpageflags": "a compound page or free block that begins before the range or its pageblock and ends behind"},
+    source="mm/page_isolation.c, isolate_single_pageblock (5.19); mm/page_alloc.c, alloc_contig_range (outer_start)",
+    remedies=(
+        "ask for a range that begins and ends at multiples of the largest block",
+        "retry: a huge page that was split or freed is in nobody's way",
+    ),
+)
+def straddling_page(e: Evidence) -> Judgement | None:
+    if e.rule != "straddles":
+        return None
+    words = "a free block" if e.page is None else "the compound page"
+    where = f" at pfn {e.page.pfn:#x}" if e.page is not None and e.page.pfn is not None else ""
+    return Judgement(
+        CERTAIN if e.page is not None else LIKELY,
+        [f"{words}{where} lies on both sides of the edge, and is neither split nor taken whole"],
+        settles=[] if e.page is not None else ["pageblock doctor --why RANGE names it"],
+    )
 
 
 @cause(

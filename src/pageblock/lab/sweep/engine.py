@@ -165,6 +165,6 @@ def _known(path: Path) -> dict[str, Any]:
     """What the folder's sweep file says. Raises InputError where it cannot be read."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no file of a sweep ({error}); choose another folder") from error
     return told if isinstance(told, dict) else {}

@@ -51,6 +51,8 @@
       const set = word(zone, "reasons", i), ahead = word(zone, "blocker", i);
       const why = Object.keys(data.reasons).filter((bit) => set >>> bit & 1).map((bit) => data.reasons[bit]);
       lines.push(["blocked by " + why.join("; "), "verdict"]);
+      const causes = new Set(Object.keys(r.causes).filter((bit) => set >>> bit & 1).flatMap((bit) => r.causes[bit]));
+      if (causes.size) lines.push([[...causes].join("; "), "cause"]);
       if (ahead !== data.no_blocker) lines.push([`first in the way: pfn ${hex(start + (ahead | 0))}`, "pfn"]);
     } else lines.push([v === UNINITIALISED ? "memory that is not initialised yet" : "no range: memory is missing", "verdict"]);
     return lines;
