@@ -240,3 +240,14 @@ def test_redacting_leaves_out_command_lines_and_names() -> None:
     }
     assert found.about["redacted"] is True
     assert_same(found.snapshot, guest.snapshot)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("page_size", 5000), ("page_size", "4096"), ("max_order", 1 << 31), ("pageblock_order", -1), ("kernel", 7)],
+)
+def test_a_geometry_that_no_kernel_has_is_one_line(written: Path, key: str, value: Any) -> None:
+    told = json.loads(pq.read_metadata(written).metadata[SNAPSHOT_KEY.encode()])
+    rewrite(written, {SNAPSHOT_KEY: json.dumps({**told, key: value}), VERSION_KEY: "1"})
+    with pytest.raises(InputError, match="is damaged"):
+        read_snapshot(written)
