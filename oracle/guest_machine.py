@@ -135,6 +135,8 @@ def answers(machine: SavedMachine, name: str, nr_pages: int, seconds: float) -> 
 def unzipped(told: bytes) -> str:
     """What the machine told, which is gzip's. Raises GuestError where it is cut off."""
     try:
+        if not told:
+            raise EOFError("nothing was told")
         return gzip.decompress(told).decode("ascii")
     except (OSError, EOFError, UnicodeError) as error:
         raise GuestError(f"the virtual machine's answer is cut off: {error}") from error

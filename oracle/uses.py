@@ -73,6 +73,13 @@ WORKLOADS = {
         {"file": 180, "mapped": 90, "dirty": 16, "anon": 40, "slab": 4, "procs": 2},
         block_bytes=1024,
     ),
+    "fullpool": Workload(
+        "huge pages in use, none left in their pool",
+        512,
+        256,
+        {"hugekeep": 12, "anon": 80, "tmpfs": 30, "procs": 1},
+        hugepages=6,
+    ),
     "kernel": Workload(
         "much that cannot move",
         768,

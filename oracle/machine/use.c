@@ -326,6 +326,7 @@ static const struct kind kinds[] = {
 	{ "mlock", 64, take_mlock, give_nothing },
 	{ "thp", 2048, take_thp, give_anon },
 	{ "hugetlb", 512, take_hugetlb, give_hugetlb },
+	{ "hugekeep", 512, take_hugetlb, give_nothing },
 	{ "tmpfs", 256, take_tmpfs, give_tmpfs },
 	{ "file", 256, take_file, give_disk },
 	{ "mapped", 128, take_mapped, give_disk },

@@ -156,3 +156,12 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--help")
     assert code == 0
     assert "doctor" in out
+
+
+def test_brackets_in_a_machines_own_words_are_brackets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a file of /proc says is text, never markup of the terminal."""
+    shutil.copytree(recorded_machine(), tmp_path / "odd")
+    (tmp_path / "odd" / "vmstat").write_text("[/] [bold]x[/bold]\n")
+    assert main(["doctor", "--from", str(tmp_path / "odd"), "--no-remedies"]) in (0, 2)
+    told = capsys.readouterr()
+    assert "[/]" in told.out + told.err

@@ -119,6 +119,8 @@ def test_sub_blocks_if_two_fit_into_a_memory_block(
         (MIB, 16 * MIB, 2 * MIB, "multiples of its block"),
         (0, 15 * MIB, 2 * MIB, "multiples of its block"),
         (0, 0, 2 * MIB, "multiples of its block"),
+        (0, 1 << 50, 2 * MIB, "memory blocks"),
+        (1 << 52, 16 * MIB, 2 * MIB, "below 2"),
     ],
 )
 def test_devices_that_there_are_not(addr: int, size: int, block: int, words: str) -> None:

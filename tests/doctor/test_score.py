@@ -2,17 +2,23 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import zstandard
 
 from pageblock.cli import main
 from pageblock.cli.doctor import recorded_machine
-from pageblock.doctor.score import Score, score
+from pageblock.doctor import MOVABLE, judge
+from pageblock.doctor.score import REFERENCES, Score, score
 from pageblock.errors import InputError
-from pageblock.machine import Snapshot, read_machine
+from pageblock.machine import Remark, Snapshot, read_machine
+from pageblock.machine.kpageflags import SCAN_BUFFERS
 from pageblock.machine.truth import Answer, Truth, read_truth
+from pageblock.machine.zones import snapshot_zones
+from pageblock.mm import PageClass, PageFlag
 
 #: On the recorded machine: free; kernel pages at its start; LRU-batch pages; the first 2 MiB, not a range.
 FREE, KERNEL, BATCH = 0x4C00, 0x100000, 0x16BC00
@@ -54,6 +60,67 @@ def test_slab_in_the_range_leaves_no_doubt(recorded: Snapshot) -> None:
     assert [one.start_pfn for one in scored(recorded, (KERNEL, 0)).wrong] == [KERNEL]
 
 
+def marked(snapshot: Snapshot, start_pfn: int, flags: int) -> Snapshot:
+    """The snapshot with the run that starts at a pfn made a file page with these flags."""
+    assert snapshot.runs is not None
+    at = snapshot.runs["start_pfn"].to_pylist().index(start_pfn)
+    runs = snapshot.runs
+    for name, value in (("class", PageClass.FILE), ("flags", flags), ("migratetype", 255), ("order", 0)):
+        column = runs[name].to_numpy().copy()
+        column[at] = value
+        place = runs.column_names.index(name)
+        runs = runs.set_column(place, runs.schema.field(place), pa.array(column))
+    return replace(snapshot, runs=runs)
+
+
+def file_range(snapshot: Snapshot) -> tuple[int, int]:
+    """First pfn of a run of file pages in Normal, and that of the movable range of 2 MiB in which it lies."""
+    assert snapshot.runs is not None
+    verdicts = judge(snapshot_zones(snapshot, "6.1")[2], "6.1", 512)
+    movable = set(verdicts.start_pfn[verdicts.verdict == MOVABLE].tolist())
+    starts = snapshot.runs["start_pfn"].to_numpy()[snapshot.runs["class"].to_numpy() == PageClass.FILE]
+    return next((start, start // 512 * 512) for start in starts.tolist() if start // 512 * 512 in movable)
+
+
+@pytest.mark.parametrize(
+    ("flags", "remarked", "errno", "doubt"),
+    [
+        (SCAN_BUFFERS | PageFlag.CLEAN, True, 16, "metadata of a file system may be in use"),
+        (PageFlag.PINNED, True, 0, "the journal may have let the file system's metadata go"),
+        # without that remark the source knows what is held
+        (PageFlag.PINNED, False, 0, ""),
+        (PageFlag.CLEAN, True, 16, REFERENCES),
+    ],
+)
+def test_metadata_of_a_file_system_is_in_doubt(
+    recorded: Snapshot, flags: int, remarked: bool, errno: int, doubt: str
+) -> None:
+    run, start = file_range(recorded)
+    remark = Remark("buffers", "metadata", pageblocks=1)
+    snapshot = replace(marked(recorded, run, int(flags)), remarks=(remark,) if remarked else ())
+    [differs] = scored(snapshot, (start, errno)).sizes[0].differs
+    assert differs.doubt == doubt
+
+
+def test_a_movable_range_is_excused_for_a_reference_and_not_for_an_unmovable_page(recorded: Snapshot) -> None:
+    """No file of /proc counts references; what isolation refuses, kpageflags shows."""
+    _, start = file_range(recorded)
+    for unmovable, doubt in ((False, REFERENCES), (True, "")):
+        found = score(recorded, Truth("6.1.192", {512: [Answer(512, start, 0, "Normal", 16, unmovable)]}))
+        assert [one.doubt for one in found.sizes[0].differs] == [doubt]
+        # only what is known of this machine counts as doubt beforehand
+        assert found.sizes[0].doubted == 0
+
+
+@pytest.mark.parametrize(("name", "doubted"), [("Normal", 1), ("Movable", 0)])
+def test_no_page_of_zone_movable_is_pinned_for_long(recorded: Snapshot, name: str, doubted: int) -> None:
+    _, start = file_range(recorded)
+    zones = tuple(replace(zone, name=name) if zone.name == "Normal" else zone for zone in recorded.zones)
+    snapshot = replace(recorded, zones=zones, remarks=(Remark("pins", "3 pins held"),))
+    found = score(snapshot, Truth("6.1.192", {512: [Answer(512, start, 0, name, 0)]}))
+    assert found.sizes[0].doubted == doubted
+
+
 def test_a_range_outside_every_zone_is_not_judged(recorded: Snapshot) -> None:
     assert scored(recorded, (0x7FFFFE00, 16)).sizes[0].not_judged == 1
 
@@ -71,6 +138,8 @@ def test_the_kernel_is_read_from_the_file_or_is_that_of_old_files(tmp_path: Path
     path = tmp_path / "truth_512.txt"
     path.write_text("V oracle 2 kernel=6.12.9 mode=truth\nG 512 512 0 DMA -16 mig=0\n")
     assert read_truth(tmp_path) == Truth("6.12.9", {512: [Answer(512, 512, 0, "DMA", 16)]})
+    path.write_text("G 512 512 0 DMA -16 mig=0 why=U:600 class=S\nG 512 1024 0 DMA -16 why=T:1030\n")
+    assert [answer.unmovable for answer in read_truth(tmp_path).answers[512]] == [True, False]
     path.write_text("V oracle 1 mode=truth\nG 512 512 0 DMA hole\n")
     assert read_truth(tmp_path) == Truth("6.1.192", {512: [Answer(512, 512, 0, "DMA", None)]})
 

@@ -9,6 +9,7 @@ import pytest
 from pageblock import ContigRefused, Migratetype, OutOfMemoryError, PageClass, Zone
 from pageblock.doctor import BLOCKED, FREE, HOLE, MOVABLE, UNINITIALISED, ZoneSurvey, judge
 from pageblock.doctor.verdict import (
+    BACK_TO_POOL,
     FREE_STRADDLES,
     MAY_LAND_INSIDE,
     NO_LARGE_TARGET,
@@ -18,6 +19,8 @@ from pageblock.doctor.verdict import (
     ZONE_EDGE,
 )
 from pageblock.errors import ReleaseError
+from pageblock.machine import HugePool
+from pageblock.mm import PageFlag
 from tests.mm.workload import operations
 
 RELEASES = ["naive", "5.15", "seed", "6.1", "6.12", "6.19"]
@@ -231,6 +234,47 @@ def test_a_huge_page_without_a_free_block_of_its_size_cannot_move() -> None:
     zone.load_free([1024, 1280], [7, 7], [1, 1])
     zone.load_free([1152, 1408], [7, 7], [1, 1])
     assert judge(zone, "6.1", 512, 512).reasons[0] == 1 << NO_LARGE_TARGET
+
+
+def huge_pages_of_a_pool(used: int, unused: int) -> Zone:
+    """Huge pages in use, then some that lie unused in their pool, then free memory: a pageblock each."""
+    zone = Zone(4096, populate=False)
+    heads = [512 * i for i in range(used + unused)]
+    compound, clean = int(PageFlag.COMPOUND), int(PageFlag.CLEAN)
+    flags = [compound] * used + [compound | clean] * unused
+    zone.load_pages(heads, [512] * len(heads), [PageClass.HUGETLB] * len(heads), [9] * len(heads), flags)
+    free = list(range(len(heads) * 512, 4096, 512))
+    zone.load_free(free, [9] * len(free), [1] * len(free))
+    return zone
+
+
+@pytest.mark.parametrize(
+    ("release", "pool", "refused"),
+    [
+        ("5.15", HugePool(9, free=1, reserved=0, surplus=0), True),
+        ("6.1", HugePool(9, free=1, reserved=0, surplus=0), True),
+        ("6.12", HugePool(9, free=1, reserved=0, surplus=0), True),
+        ("6.19", HugePool(9, free=1, reserved=0, surplus=0), False),
+        ("6.12", HugePool(9, free=1, reserved=1, surplus=0), False),
+        ("6.12", HugePool(9, free=1, reserved=0, surplus=1), False),
+        ("6.12", HugePool(9, free=0, reserved=0, surplus=0), False),
+        ("6.12", HugePool(18, free=1, reserved=0, surplus=0), False),
+    ],
+)
+def test_a_huge_page_in_use_goes_back_to_its_pool_in_the_range(release: str, pool: HugePool, refused: bool) -> None:
+    """While the pool has an unused page to migrate to; recorded on 6.1.192 and 6.12.117, both ways."""
+    survey = ZoneSurvey(huge_pages_of_a_pool(2, 1), huge_pool=pool)
+    reasons = judge(survey, release, 512, 4096).reasons
+    # the unused one is replaced by a new one, and what is free has nothing to move
+    assert reasons[:4].tolist() == [refused << BACK_TO_POOL, refused << BACK_TO_POOL, 0, 0]
+
+
+def test_a_huge_page_may_move_to_another_zone_of_its_node() -> None:
+    full = Zone(1024, populate=False)
+    full.load_pages([0, 512], [512, 512], [PageClass.HUGETLB, PageClass.SLAB], [9, 0], [32, 0])
+    elsewhere = [0] * 9 + [1, 0]
+    assert judge(ZoneSurvey(full), "6.1", 512, 4096).reasons[0] == 1 << NO_LARGE_TARGET
+    assert judge(ZoneSurvey(full, huge_targets=elsewhere), "6.1", 512, 4096).reasons[0] == 0
 
 
 def test_the_seed_asks_no_pageblock_before_the_request_whether_it_is_cma() -> None:

@@ -27,7 +27,7 @@ from tests.machine.test_snapshot_file import assert_same
 
 DATA = Path(__file__).parent / "data"
 KEPT = {"6.1": DATA / "core-6.1.0-56.parquet", "6.12": DATA / "core-6.12.117+deb12.parquet"}
-#: And of one of Linux 6.1.176, built with CONFIG_CMA.
+#: And of one of Linux 6.1.192, built with CONFIG_CMA.
 KEPT_CMA = DATA / "core-6.1-cma.parquet"
 
 #: Which pages oracle/core_pins.c held in each, as it told itself.

@@ -38,8 +38,11 @@ CASES = [
     (LRU | UPTODATE | DIRTY | PRIVATE | REFERENCED, PageClass.FILE, 0),
     (LRU | DIRTY | PRIVATE | REFERENCED, PageClass.FILE, PageFlag.PINNED),
     (LRU | DIRTY | PRIVATE, PageClass.FILE, PageFlag.PINNED),
-    (LRU | PRIVATE | REFERENCED, PageClass.FILE, kpf.SCAN_BUFFERS),
-    (LRU | PRIVATE | ACTIVE, PageClass.FILE, 0),
+    (LRU | PRIVATE | REFERENCED, PageClass.FILE, PageFlag.CLEAN | kpf.SCAN_BUFFERS),
+    (LRU | PRIVATE | ACTIVE, PageClass.FILE, PageFlag.CLEAN),
+    (LRU | PRIVATE | WRITEBACK | REFERENCED, PageClass.FILE, 0),
+    (LRU | UPTODATE | MMAP, PageClass.FILE, PageFlag.CLEAN | kpf.SCAN_MAPPED),
+    (LRU | UPTODATE | MMAP | DIRTY, PageClass.FILE, 0),
     (LRU | PRIVATE | DIRTY | SWAPBACKED, PageClass.FILE, 0),
     (ANON | SWAPBACKED | UPTODATE | MMAP, PageClass.PAGEVEC, 0),
     (MMAP | UPTODATE, PageClass.PAGEVEC, 0),
@@ -85,9 +88,9 @@ def test_alike_pages_of_different_words_form_one_run() -> None:
 def test_metadata_that_was_used_ends_a_run_of_metadata_that_was_not() -> None:
     words = [LRU | PRIVATE, LRU | PRIVATE | REFERENCED, LRU | PRIVATE | ACTIVE]
     assert runs_of(words) == [
-        (0, 1, PageClass.FILE, 0, 0),
-        (1, 1, PageClass.FILE, 0, kpf.SCAN_BUFFERS),
-        (2, 1, PageClass.FILE, 0, 0),
+        (0, 1, PageClass.FILE, 0, PageFlag.CLEAN),
+        (1, 1, PageClass.FILE, 0, PageFlag.CLEAN | kpf.SCAN_BUFFERS),
+        (2, 1, PageClass.FILE, 0, PageFlag.CLEAN),
     ]
 
 

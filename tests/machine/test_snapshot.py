@@ -9,10 +9,10 @@ import pytest
 import zstandard
 
 from pageblock.errors import InputError
-from pageblock.machine import RUNS_SCHEMA, Snapshot, read_machine
+from pageblock.machine import RUNS_SCHEMA, HugePool, Snapshot, read_machine
 from pageblock.machine.layout import Span, own_ranges
 from pageblock.machine.procfs import ZoneRow
-from pageblock.mm.types import Migratetype, PageClass
+from pageblock.mm.types import Migratetype, PageClass, PageFlag
 
 LRU_ANON, FREE, SLAB = (1 << 5) | (1 << 12), 1 << 10, 1 << 7
 
@@ -149,6 +149,44 @@ def test_without_pagetypeinfo_the_pageblock_order_is_that_of_huge_pages(folder: 
     snapshot = read_machine(folder)
     assert snapshot.pageblock_order == 9
     assert "pageblock order" in {r.topic for r in snapshot.remarks}
+
+
+HEAD, TAIL, HUGE, MMAP = 1 << 15, 1 << 16, 1 << 17, 1 << 11
+
+
+@pytest.mark.parametrize(("mapped", "free", "unused"), [(False, 1, True), (False, 0, False), (True, 0, False)])
+def test_a_huge_page_that_nobody_maps_is_unused_where_meminfo_counts_as_many(
+    folder: Path, mapped: bool, free: int, unused: bool
+) -> None:
+    words = WORDS.copy()
+    words[512:1024] = TAIL | HUGE
+    words[512] = HEAD | HUGE | (MMAP if mapped else 0)
+    (folder / "kpageflags").write_bytes(words.tobytes())
+    (folder / "kpagecount").unlink()
+    (folder / "meminfo").write_text(f"HugePages_Free: {free}\nHugePages_Rsvd: 0\nHugepagesize: 2048 kB\n")
+    snapshot = read_machine(folder)
+    assert snapshot.huge_pool == HugePool(9, free, 0, 0)
+    assert snapshot.runs is not None
+    [huge] = [run for run in snapshot.runs.to_pylist() if run["class"] == PageClass.HUGETLB]
+    assert bool(huge["flags"] & PageFlag.CLEAN) == unused
+    assert any(remark.topic == "huge pages" for remark in snapshot.remarks) == (not mapped and free == 0)
+
+
+def test_without_a_pool_in_meminfo_none_is_known(folder: Path) -> None:
+    assert read_machine(folder).huge_pool is None
+
+
+def test_metadata_of_a_file_system_is_remarked_upon(folder: Path) -> None:
+    """A dirty page of a disk's cache is held by the journal; one that was used lately may be in use."""
+    words = WORDS.copy()
+    cache = (1 << 5) | (1 << 35)
+    words[1024:1026] = cache | (1 << 4), cache | (1 << 2)
+    (folder / "kpageflags").write_bytes(words.tobytes())
+    snapshot = read_machine(folder)
+    [remark] = [remark for remark in snapshot.remarks if remark.topic == "buffers"]
+    assert remark.text.startswith("1 pages hold dirty metadata")
+    assert "; 1 hold other metadata" in remark.text
+    assert remark.pageblocks == 1
 
 
 def spoil_length(folder: Path) -> None:

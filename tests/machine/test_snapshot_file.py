@@ -13,7 +13,7 @@ import pytest
 
 from pageblock.cli.doctor import recorded_machine
 from pageblock.errors import InputError
-from pageblock.machine import Snapshot, read_machine
+from pageblock.machine import HugePool, Snapshot, read_machine
 from pageblock.machine.capture import capture_machine, redacted
 from pageblock.machine.snapshot_file import SNAPSHOT_KEY, VERSION_KEY, SnapshotFile, read_snapshot, write_snapshot
 
@@ -51,6 +51,12 @@ def test_a_file_is_the_machine_it_was_taken_from(written: Path) -> None:
 def test_a_file_of_a_file_is_the_same_again(written: Path, tmp_path: Path) -> None:
     write_snapshot(tmp_path / "again.parquet", capture_machine(written))
     assert_same(read_machine(tmp_path / "again.parquet"), read_machine(written))
+
+
+def test_the_pool_of_huge_pages_is_kept(guest: SnapshotFile, tmp_path: Path) -> None:
+    pool = HugePool(9, free=3, reserved=1, surplus=2)
+    write_snapshot(tmp_path / "with.parquet", replace(guest, snapshot=replace(guest.snapshot, huge_pool=pool)))
+    assert read_snapshot(tmp_path / "with.parquet").snapshot.huge_pool == pool
 
 
 def test_a_machine_without_kpageflags_stays_one(tmp_path: Path) -> None:
@@ -234,3 +240,14 @@ def test_redacting_leaves_out_command_lines_and_names() -> None:
     }
     assert found.about["redacted"] is True
     assert_same(found.snapshot, guest.snapshot)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("page_size", 5000), ("page_size", "4096"), ("max_order", 1 << 31), ("pageblock_order", -1), ("kernel", 7)],
+)
+def test_a_geometry_that_no_kernel_has_is_one_line(written: Path, key: str, value: Any) -> None:
+    told = json.loads(pq.read_metadata(written).metadata[SNAPSHOT_KEY.encode()])
+    rewrite(written, {SNAPSHOT_KEY: json.dumps({**told, key: value}), VERSION_KEY: "1"})
+    with pytest.raises(InputError, match="is damaged"):
+        read_snapshot(written)

@@ -12,6 +12,7 @@ from pageblock.cli import main
 from pageblock.cli.doctor import recorded_machine
 from pageblock.view.doctor_json import FORMAT
 
+DUMP = Path(__file__).parents[1] / "machine" / "data" / "core-6.1-cma.parquet"
 SCHEMA = Path(__file__).parents[2] / "docs" / "doctor.schema.json"
 
 
@@ -46,6 +47,25 @@ def test_every_answer_fits_the_schema(
     capsys: pytest.CaptureFixture[str], schema: dict[str, Any], args: tuple[str, ...]
 ) -> None:
     jsonschema.Draft202012Validator(closed(schema)).validate(answer(capsys, "--recorded", *args))
+
+
+def test_the_answer_from_a_kernel_dump_fits_too(capsys: pytest.CaptureFixture[str], schema: dict[str, Any]) -> None:
+    found = answer(capsys, "--from", str(DUMP), "--size", "2M")
+    jsonschema.Draft202012Validator(closed(schema)).validate(found)
+    assert [area["name"] for area in found["areas"]] == ["reserved"]
+    [pinned] = [group for group in found["sizes"][-1]["causes"] if group["kinds"] == ["pinned"]]
+    assert pinned["cause"]["name"] == "long-term pin"
+    [blocker] = [one for one in found["sizes"][-1]["blockers"] if one["reason"] in pinned["reasons"]]
+    assert {"name": "long-term pin", "certainty": "likely"} in blocker["causes"]
+    assert any(remark["topic"] == "source" for remark in found["remarks"])
+
+
+def test_a_walk_names_causes_and_what_its_source_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "--from", str(DUMP), "--why", "14831")
+    [walk] = found["walks"]
+    assert walk["cause"]["name"] == "long-term pin"
+    assert walk["obstacles"][0]["cause"]["certainty"] == "likely"
+    assert any(remark["topic"] == "source" for remark in found["remarks"])
 
 
 def test_an_answer_without_kpageflags_fits_too(

@@ -6,6 +6,7 @@ import re
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pageblock.doctor.remedies import Effect, Remedy
 from pageblock.doctor.verdict import NO_PFN
 from pageblock.errors import InputError
 from pageblock.machine import Remark, Snapshot, read_machine
+from pageblock.machine.cma_area import CmaArea
 from pageblock.view import html as view_html
 from pageblock.view.html import NO_BLOCKER, to_html
 
@@ -74,6 +76,27 @@ def test_the_answer_of_each_size_is_text(page: str) -> None:
     text = " ".join(" ".join(Reader(page).words).split())
     for part in ("2 MiB YES 2,127 free now", "1 GiB YES 1 free now", "kernel objects (slab)", "What is not certain"):
         assert part in text
+
+
+def test_causes_and_areas_of_a_kernel_dump_are_text() -> None:
+    dump = read_machine(Path(__file__).parents[1] / "machine" / "data" / "core-6.1-cma.parquet")
+    text = " ".join(" ".join(Reader(to_html(diagnose(dump, [512], ["6.1"]))).words).split())
+    for part in (
+        "likely : page pinned for long",
+        "would settle it",
+        "reserved [0x15c00, 0x17c00) 32 MiB: 49 of 8,192 pages given out",
+        "12, certain: the CMA area has fewer free pages than asked for",
+        "source : a kernel's own memory",
+    ):
+        assert part in text
+
+
+def test_names_of_areas_are_escaped() -> None:
+    dump = read_machine(Path(__file__).parents[1] / "machine" / "data" / "core-6.1-cma.parquet")
+    area = CmaArea(HOSTILE, ((89088, 97280),), 0, ())
+    page = to_html(diagnose(replace(dump, cma_areas=(area,)), [512], ["6.1"]))
+    assert HOSTILE not in page
+    assert "onerror" not in {name for _, attributes in Reader(page).elements for name in attributes}
 
 
 def test_nothing_is_asked_of_the_network(page: str) -> None:

@@ -121,9 +121,10 @@ class HugetlbPool:
     next_to_free: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise UsageError for an order that no page has."""
-        if not 1 <= self.order <= 26:
-            raise UsageError(f"a pool of pages of order {self.order:,}: choose 1 to 26, see gigantic_order")
+        """Raise UsageError for an order of which no page is gigantic."""
+        largest = max(member.zone.geometry.max_order for member in self.memory.members)
+        if not largest < self.order <= 26:
+            raise UsageError(f"a pool of pages of order {self.order:,}: choose {largest + 1} to 26, see gigantic_order")
 
     @property
     def nr_pages(self) -> int:

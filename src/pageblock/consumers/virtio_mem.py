@@ -22,6 +22,12 @@ EAGAIN, ENOMEM, EBUSY, EINVAL, ENOSPC = 11, 12, 16, 22, 28
 #: VIRTIO_MEM_DEFAULT_OFFLINE_THRESHOLD: memory that may be added and not online.
 OFFLINE_THRESHOLD = 1 << 30
 
+#: Bits of an address of memory, at most: 52 on x86-64 and arm64 (MAX_PHYSMEM_BITS).
+PHYSMEM_BITS = 52
+
+#: Memory blocks that a device's region is looked at for, one by one: 64 TiB of the smallest, 128 MiB.
+MOST_BLOCKS = 1 << 19
+
 #: How often a range of ZONE_MOVABLE is tried; any other is tried once.
 FAKE_OFFLINE_TRIES = 5
 
@@ -92,6 +98,11 @@ class VirtioMem(MemoryNotifier):
         if device.addr < 0 or device.region_size < 1 or device.addr % block or device.region_size % block:
             raise UsageError(
                 f"a device at {device.addr:#x} of {device.region_size} bytes: give multiples of its block of {block} bytes"
+            )
+        if device.region_size // self.mb_size > MOST_BLOCKS or (device.addr + device.region_size) >> PHYSMEM_BITS:
+            raise UsageError(
+                f"a device at {device.addr:#x} of {device.region_size} bytes: it must lie below 2^{PHYSMEM_BITS} with at most "
+                f"{MOST_BLOCKS:,} memory blocks of {self.mb_size} bytes"
             )
 
     # ---- what it is ----

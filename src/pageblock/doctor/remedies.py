@@ -5,16 +5,18 @@ from the reasons of the blocked ranges; what another place would give, by judgin
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
+import pyarrow as pa
 
 from ..machine import Snapshot
+from ..machine.kpageflags import SCAN_MAPPED
 from ..machine.zones import snapshot_zones
-from ..mm import PageClass, Zone
+from ..mm import PageClass, PageFlag, Zone
 from .anywhere import anywhere
-from .report import Report, Row, diagnose, free_targets
+from .report import Report, Row, diagnose, free_targets, huge_targets
 from .survey import ZoneSurvey
 from .verdict import BLOCKED, FREE, MOVABLE, REASONS, judge
 
@@ -102,19 +104,20 @@ def _now(snapshot: Snapshot, report: Report) -> Iterator[Remedy]:
     yield _done(
         snapshot, report, _Compact(), "compact memory", "echo 1 > /proc/sys/vm/compact_memory", "some seconds of CPU"
     )
+    droppable = _without_mapped(snapshot)
     dropped = _done(
-        snapshot,
+        droppable,
         report,
         _Drop(),
         "drop the page cache",
         "echo 1 > /proc/sys/vm/drop_caches",
         "files are read from disk again",
-        "at most: pages that are mapped or busy stay, which is not told",
+        "pages that are mapped stay; at most: so do those that are busy, which is not told",
     )
     if dropped.freed:
         yield dropped
         yield _done(
-            snapshot,
+            droppable,
             report,
             _Drop(then=_Compact()),
             "drop the page cache, then compact memory",
@@ -122,6 +125,18 @@ def _now(snapshot: Snapshot, report: Report) -> Iterator[Remedy]:
             "files are read from disk again",
             "at most, likewise",
         )
+
+
+def _without_mapped(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with clean file pages that are mapped as those that cannot be dropped.
+
+    mm/truncate.c, mapping_evict_folio: drop_caches passes over mapped pages, unlike alloc_contig_range, which unmaps them.
+    """
+    assert snapshot.runs is not None
+    flags = snapshot.runs["flags"].to_numpy()
+    kept = np.where(flags & SCAN_MAPPED != 0, flags & np.uint8(0xFF & ~(PageFlag.CLEAN | SCAN_MAPPED)), flags)
+    at = snapshot.runs.column_names.index("flags")
+    return replace(snapshot, runs=snapshot.runs.set_column(at, snapshot.runs.schema.field(at), pa.array(kept)))
 
 
 class _Drain:
@@ -166,7 +181,16 @@ def _done(
         moved, freed = moved + done[0], freed + done[1]
         # what was freed can take pages that move, in its own zone at least
         targets[i] = free_targets(snapshot, i) + done[1]
-    surveys = {i: ZoneSurvey(zones[i], snapshot.zones[i].uninitialised, huge_pool=snapshot.huge_pool) for i in chosen}
+    # what is done may free more in the other zones: not counted
+    surveys = {
+        i: ZoneSurvey(
+            zones[i],
+            snapshot.zones[i].uninitialised,
+            huge_pool=snapshot.huge_pool,
+            huge_targets=huge_targets(snapshot, i),
+        )
+        for i in chosen
+    }
     effects: list[Effect] = []
     for row in _rows(report):
         verdicts = [judge(surveys[i], release, row.nr_pages, targets[i]) for i in chosen]

@@ -200,6 +200,25 @@ def free_targets(snapshot: Snapshot, index: int) -> int:
     return total
 
 
+def huge_targets(snapshot: Snapshot, index: int) -> tuple[int, ...]:
+    """Free blocks by order, larger ones counted in pieces, in the other zones of a zone's node, above their min watermarks.
+
+    A huge page of hugetlb may move to any zone, ZONE_MOVABLE too (include/linux/hugetlb.h, htlb_alloc_mask), unlike other
+    pages; an unused one of the pool is replaced on its own node only (mm/hugetlb.c, alloc_and_dissolve_huge_page).
+    """
+    mine = snapshot.zones[index]
+    orders = np.arange(snapshot.max_order + 1)
+    total = np.zeros(len(orders), np.int64)
+    for i, zone in enumerate(snapshot.zones):
+        if i == index or zone.node != mine.node or len(zone.buddy_counts) != len(orders):
+            continue
+        pages = np.array(zone.buddy_counts, np.int64) << orders
+        blocks = pages[::-1].cumsum()[::-1] >> orders
+        spare = max(0, zone.free_pages - zone.wmark_min - max(zone.protection, default=0))
+        total += np.minimum(blocks, spare >> orders)
+    return tuple(total.tolist())
+
+
 def diagnose(
     snapshot: Snapshot,
     sizes: Sequence[int] = (),
@@ -293,7 +312,13 @@ def survey_zones(snapshot: Snapshot, chosen: Sequence[int]) -> dict[int, ZoneSur
     for i in chosen:
         zone = SlicedZone(snapshot, i, OLD_RULE)
         huge = bool(np.isin(zone.runs.page_class, WHOLE).any())
-        found[i] = ZoneSurvey(zone, snapshot.zones[i].uninitialised, may_hold_huge=huge, huge_pool=snapshot.huge_pool)
+        found[i] = ZoneSurvey(
+            zone,
+            snapshot.zones[i].uninitialised,
+            may_hold_huge=huge,
+            huge_pool=snapshot.huge_pool,
+            huge_targets=huge_targets(snapshot, i),
+        )
     return found
 
 

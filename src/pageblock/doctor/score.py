@@ -28,7 +28,7 @@ from .verdict import (
 )
 from .verdict import NOT_MIGRATABLE as NOT_MIGRATABLE_BIT
 
-__all__ = ["Differs", "Score", "SizeScore", "score"]
+__all__ = ["REFERENCES", "Differs", "Score", "SizeScore", "score"]
 
 #: Reasons that the order of the free lists may undo, which /proc does not tell.
 BY_LIST_ORDER = 1 << MAY_LAND_INSIDE | 1 << NO_LARGE_TARGET
@@ -39,6 +39,9 @@ NOT_MIGRATABLE = 1 << NOT_MIGRATABLE_BIT
 IN_POOL = 1 << BACK_TO_POOL
 LRU_BATCH = 1 << PageClass.PAGEVEC
 KERNEL = 1 << PageClass.KERNEL
+
+#: What holds for every movable verdict, of whatever machine: files of /proc count mappings, not references.
+REFERENCES = "a page may be held by a reference, which no file of /proc counts"
 
 WORDS = {FREE: "free", MOVABLE: "movable", BLOCKED: "blocked"}
 
@@ -57,7 +60,7 @@ class Differs:
 
 @dataclass(frozen=True, slots=True)
 class SizeScore:
-    """One size. ``table``: (verdict, errno) -> ranges; ``doubted``: ranges whose verdict was not given as certain.
+    """One size. ``table``: (verdict, errno) -> ranges; ``doubted``: ranges of which a reason for doubt is known.
 
     ``not_judged``: ranges that the kernel was asked for and that lie in no zone here; ``holes`` were asked by nobody.
     """
@@ -130,6 +133,8 @@ def _compare(snapshot: Snapshot, nr_pages: int, verdicts: Sequence[Verdicts], an
         doubted += bool(doubt)
         table[WORDS[verdict], answer.errno] += 1
         if (verdict == BLOCKED) != (answer.errno != 0):
+            if verdict == MOVABLE and not answer.unmovable:
+                doubt = doubt or REFERENCES
             words = tuple(text for bit, text in REASONS.items() if reasons >> bit & 1)
             differs.append(Differs(answer.start_pfn, nr_pages, WORDS[verdict], answer.errno, words, doubt))
     return SizeScore(nr_pages, dict(sorted(table.items())), doubted, holes, not_judged, tuple(differs))

@@ -148,6 +148,7 @@ class ZoneSurvey:
         uninitialised: pfn ranges [start, end) of whole pageblocks that the kernel has not initialised; holes in the zone.
         may_hold_huge: whether pages that never split (hugetlb) may be in the zone. Looking for them costs a copy of it.
         huge_pool: the machine's pool of huge pages, None where unknown.
+        huge_targets: by order, free blocks of the node's other zones that a huge page of hugetlb may move to.
     """
 
     def __init__(
@@ -157,9 +158,11 @@ class ZoneSurvey:
         *,
         may_hold_huge: bool = True,
         huge_pool: HugePool | None = None,
+        huge_targets: Sequence[int] = (),
     ) -> None:
         self.may_hold_huge = may_hold_huge
         self.huge_pool = huge_pool
+        self.huge_targets = tuple(huge_targets)
         g = zone.geometry
         self.zone = zone
         self.block = 1 << g.pageblock_order

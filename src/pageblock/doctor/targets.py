@@ -29,6 +29,7 @@ def lacks_large_target(survey: ZoneSurvey, request: Held, windows: Windows, own:
     if not never_split.any():
         return None
     lacks = np.zeros(len(request), np.bool_)
+    only_hugetlb = not (large.page_class == PageClass.MOVABLE_OPS).any()
     needed = np.zeros(len(request), np.int64)
     small = request.move.astype(np.int64)
     orders = sorted(set(large.order.tolist()), reverse=True)
@@ -41,6 +42,8 @@ def lacks_large_target(survey: ZoneSurvey, request: Held, windows: Windows, own:
         if strict.any() and order <= survey.zone.geometry.max_order:
             has = count_in(request, large.at[strict], 1 << order, survey) > 0
             blocks = outside(survey, windows, own, order, ALL_LISTS)
+            if only_hugetlb and order < len(survey.huge_targets):
+                blocks = blocks + survey.huge_targets[order]
             pages_below = outside(survey, windows, own, None, OWN_LISTS, order)
             broken = -(-np.maximum(0, small - pages_below) >> order)
             lacks |= has & (needed + broken > blocks)

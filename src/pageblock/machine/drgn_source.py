@@ -69,7 +69,10 @@ def read_core(path: Path, symbols: Path | None = None, progress: Progress | None
         raise InputError(
             f"{path}: memory that is needed is not in the dump ({reason(error)}); dump again, whole"
         ) from error
-    except (ValueError, LookupError, TypeError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:
+        # drgn passes libelf's and libdw's errors on as plain Exception
         raise InputError(f"{path}: no kernel dump that can be read ({reason(error)})") from error
 
 

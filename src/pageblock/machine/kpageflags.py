@@ -29,8 +29,10 @@ except ImportError:
     SCAN_COMPILED = False
 
 __all__ = [
+    "KEPT_MARKS",
     "SCAN_BUFFERS",
     "SCAN_COMPILED",
+    "SCAN_MAPPED",
     "SCAN_ZERO",
     "ScanReport",
     "classify",
@@ -47,6 +49,12 @@ SCAN_ZERO = kpf.SCAN_ZERO
 
 #: Bit 1: file system metadata whose buffers may be in use. It stays in a snapshot's runs.
 SCAN_BUFFERS = kpf.SCAN_BUFFERS
+
+#: Bit 2: a clean file page that is mapped. It stays, too.
+SCAN_MAPPED = kpf.SCAN_MAPPED
+
+#: What a snapshot's runs have beside PageFlag.
+KEPT_MARKS = SCAN_BUFFERS | SCAN_MAPPED
 
 #: Words read at a time: 1 MiB, small enough to stay in a core's cache between read and scan.
 CHUNK_WORDS = 1 << 17
@@ -115,7 +123,11 @@ def classify(words: U64) -> tuple[U8, U8]:
     buffers &= ~has(kpf.KPF_UPTODATE | kpf.KPF_SWAPBACKED)
     dirty, used = has(kpf.KPF_DIRTY), has(kpf.KPF_REFERENCED)
     flags |= np.where(buffers & dirty, np.uint8(PageFlag.PINNED), np.uint8(0))
-    flags |= np.where(buffers & ~dirty & used, np.uint8(SCAN_BUFFERS), np.uint8(0))
+    idle = buffers & ~has(kpf.KPF_DIRTY | kpf.KPF_WRITEBACK | kpf.KPF_UNEVICTABLE)
+    flags |= np.where(idle, np.uint8(PageFlag.CLEAN), np.uint8(0))
+    flags |= np.where(idle & used, np.uint8(SCAN_BUFFERS), np.uint8(0))
+    is_mapped = clean & (page_class == PageClass.FILE) & has(kpf.KPF_MMAP)
+    flags |= np.where(is_mapped, np.uint8(SCAN_MAPPED), np.uint8(0))
     flags |= np.where(words == 0, np.uint8(SCAN_ZERO), np.uint8(0))
     return page_class, flags.astype(np.uint8)
 

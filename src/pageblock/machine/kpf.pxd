@@ -32,6 +32,7 @@ cdef enum:
     HIGH_PRIVATE = 0x8
     SCAN_ZERO = 0x01
     SCAN_BUFFERS = 0x02
+    SCAN_MAPPED = 0x04
     K_FREE = 0
     K_KERNEL = 1
     K_ANON = 2

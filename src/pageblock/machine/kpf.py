@@ -43,6 +43,9 @@ SCAN_ZERO = 0x01
 #: Mark of the scan: a page of a block device's cache whose buffers were used lately (see ``kind_of``).
 SCAN_BUFFERS = 0x02
 
+#: Mark of the scan: a clean file page that is mapped, which drop_caches leaves alone.
+SCAN_MAPPED = 0x04
+
 # Page classes and flags, as numbers (mm/types.py).
 K_FREE = 0
 K_KERNEL = 1

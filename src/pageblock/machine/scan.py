@@ -57,6 +57,7 @@ if not cython.compiled:
         KPF_WRITEBACK,
         KPF_ZERO_PAGE,
         SCAN_BUFFERS,
+        SCAN_MAPPED,
         SCAN_ZERO,
     )
 
@@ -117,7 +118,7 @@ def kind_of(word: cython.ulonglong) -> cython.uint:
             and not low & (KPF_SWAPBACKED | KPF_DIRTY | KPF_WRITEBACK | KPF_UNEVICTABLE)
             and not high & HIGH_MLOCKED
         ):
-            return K_FILE | (F_CLEAN << 8)
+            return K_FILE | ((F_CLEAN | SCAN_MAPPED if low & KPF_MMAP else F_CLEAN) << 8)
         if high & HIGH_PRIVATE and not low & (KPF_UPTODATE | KPF_SWAPBACKED):
             return K_FILE | (buffers_of(low) << 8)
         return K_FILE
@@ -134,11 +135,14 @@ def buffers_of(low: cython.uint) -> cython.uint:
     """Flags of a page that has buffers and was never read as a whole: a file system's metadata, in its disk's cache.
 
     fs/buffer.c fills such pages buffer by buffer and never makes them UPTODATE. Dirty buffers are held by the journal until
-    they are written back, so that the page does not migrate (buffer_migrate_folio_norefs); others may be, if in use.
+    they are written back, so that the page does not migrate (buffer_migrate_folio_norefs); others may be, if in use. Clean
+    ones are dropped like other clean file pages: reclaim_clean_pages_from_list and mapping_evict_folio do not ask for UPTODATE.
     """
     if low & KPF_DIRTY:
         return F_PINNED
-    return SCAN_BUFFERS if low & KPF_REFERENCED else 0
+    if low & (KPF_WRITEBACK | KPF_UNEVICTABLE):
+        return 0
+    return F_CLEAN | SCAN_BUFFERS if low & KPF_REFERENCED else F_CLEAN
 
 
 @cython.cfunc

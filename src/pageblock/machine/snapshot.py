@@ -267,7 +267,7 @@ class Reader:
         flags = self.words("kpageflags")
         try:
             map_counts = self.words("kpagecount")
-        except InputError:
+        except BaseException:
             if flags is not None:
                 flags.close()
             raise

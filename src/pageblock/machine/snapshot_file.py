@@ -47,6 +47,9 @@ FILE_SCHEMA = RUNS_SCHEMA.append(pa.field(OWNER, pa.string())).append(pa.field(P
 #: Classes of pages on a list.
 LISTED = np.array([PageClass.FREE, PageClass.PCP], np.uint8)
 
+#: The largest order of a block.
+MOST_ORDER = 26
+
 #: Most rows that a file may have: more runs than 16 TiB of memory with a run in 100 pages.
 MOST_ROWS = 1 << 26
 
@@ -253,6 +256,7 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
         raise ValueError("its columns are not those of docs/snapshot.md")
     if not isinstance(told["kernel"], str | None):
         raise ValueError("the kernel's release is no text")
+    check_geometry(told)
     known = bool(told["pages_known"])
     return Snapshot(
         str(path),
@@ -275,6 +279,16 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
         held=None if told.get("held") is None else HeldPages.of_rows(told["held"]),
         cma_areas=None if (areas := told.get("cma_areas")) is None else tuple(map(CmaArea.restored, areas)),
     )
+
+
+def check_geometry(told: Mapping[str, Any]) -> None:
+    """Raise ValueError for a page size or an order that no kernel has."""
+    size = told["page_size"]
+    if not isinstance(size, int) or not 1 << 10 <= size <= 1 << 20 or size & (size - 1):
+        raise ValueError(f"a page size of {size!r:.30} bytes")
+    for name in ("max_order", "pageblock_order"):
+        if not isinstance(told[name], int) or not 0 <= told[name] <= MOST_ORDER:
+            raise ValueError(f"a {name} of {told[name]!r:.30}")
 
 
 def pairs(told: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:

@@ -52,6 +52,9 @@ __all__ = [
 #: Rows of allocations and frees handed on at once.
 _BATCH = 1 << 16
 
+#: Most pageblocks of a zone: those of 64 TiB.
+MOST_PAGEBLOCKS = 1 << 25
+
 #: Versions of the format that are understood.
 VERSIONS = range(1, 6)
 
@@ -275,6 +278,8 @@ class TraceReader:
             raise self.fail(f"version {version} of the format is not known (1 to 5 are): update pageblock")
         words = dict(word.split("=", 1) for word in match[2].split() if "=" in word)
         kernel = words.get("kernel", "6.1.192")
+        if not kernel.isprintable():
+            raise self.fail(f"kernel {kernel!r:.60} is no release of one: is it a trace?")
         name = self.asked or (self._release_named(words["release"]) if "release" in words else self._release_of(kernel))
         return Header(version, kernel, name, words.get("pcp", "0") == "1", words.get("alone", "0") == "1")
 
@@ -341,7 +346,7 @@ class TraceReader:
                     yield Promised(self.line, line.split()[1], tuple(line.split()[2:]))
                 elif op not in ("!", "J", "#", ""):
                     raise self.fail(f"no record starts with {line[:20]!r}")
-            except (ValueError, IndexError):
+            except (ValueError, IndexError, OverflowError):
                 raise self.fail(f"malformed record {line[:60]!r}") from None
         raise self.fail("the trace ends without its closing E: it is cut off", self.line + 1)
 
@@ -422,6 +427,9 @@ class TraceReader:
                 dump.pcp = _numbers(fields)
         elif kind == "T":
             dump.types = [(int(mt), int(count)) for mt, count in (word.split(":") for word in fields)]
+            counts = [count for _, count in dump.types]
+            if counts and (min(counts) < 1 or sum(counts) > MOST_PAGEBLOCKS):
+                raise self.fail(f"no zone has {sum(counts):,} pageblocks: record the trace again")
         elif kind == "L":
             dump.free[int(fields[0]), int(fields[1])] = np.array(fields[2:], np.int64)
         elif kind == "P" and fields[0] != "0":

@@ -1,8 +1,8 @@
 """What a real kernel answered for every aligned range: files ``truth_*.txt`` beside a recorded machine, plain or .zst.
 
 A line ``G npages start node zone rc …`` is one alloc_contig_range(MOVABLE) of ``[start, start + npages)`` (absolute pfns), asked
-from the recorded state and given back; rc 0, a negative errno, or ``hole``: a page is not online. The line ``V`` names the kernel
-as that of a trace does. Other lines are dumps.
+from the recorded state and given back; rc 0, a negative errno, or ``hole``: a page is not online; ``why=U:…`` behind it: isolation
+found an unmovable page. The line ``V`` names the kernel as that of a trace does. Other lines are dumps.
 """
 
 import re
@@ -21,13 +21,17 @@ UNNAMED = "6.1.192"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The kernel's answer for one range. ``errno``: 0 or positive; None: the range was not asked for (a hole)."""
+    """The kernel's answer for one range. ``errno``: 0 or positive; None: the range was not asked for (a hole).
+
+    ``unmovable``: refused for a page that isolation found unmovable, as far as the recorder says why.
+    """
 
     nr_pages: int
     start_pfn: int
     node: int
     zone: str
     errno: int | None
+    unmovable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +80,5 @@ def _answer(line: str, path: Path, number: int) -> Answer:
     match = re.match(r"G ([0-9]{1,9}) ([0-9]{1,15}) ([0-9]{1,4}) (\S{1,32}) (?:(hole)|-?([0-9]{1,4}))(?:\s|$)", line)
     if match is None or not int(match[1]) or int(match[1]) & (int(match[1]) - 1):
         raise InputError(f"{path}, line {number}: {line.strip()[:60]!r} is no answer: G npages start node zone rc")
-    return Answer(int(match[1]), int(match[2]), int(match[3]), match[4], None if match[5] else int(match[6]))
+    errno = None if match[5] else int(match[6])
+    return Answer(int(match[1]), int(match[2]), int(match[3]), match[4], errno, " why=U:" in line)

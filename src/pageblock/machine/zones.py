@@ -10,7 +10,7 @@ from pageblock.mm import Zone
 from pageblock.mm.memory import KINDS, Member, Memory
 from pageblock.mm.types import Migratetype, PageClass
 
-from .kpageflags import SCAN_BUFFERS
+from .kpageflags import KEPT_MARKS
 from .lists import FreeLists, pcp_index
 from .runs import PageRuns
 from .snapshot import Snapshot, ZoneInfo
@@ -83,7 +83,7 @@ def load_zone(snapshot: Snapshot, info: ZoneInfo, release: str, runs: PageRuns, 
         zone.load_pageblocks(info.block_types[(start_pfn >> shift) - origin : ((end_pfn - 1) >> shift) + 1 - origin])
     used = runs.take(~np.isin(runs.page_class, NOT_ALLOCATED))
     zone.load_pages(
-        used.start_pfn, used.nr_pages, used.page_class, used.order, used.flags & np.uint8(0xFF & ~SCAN_BUFFERS)
+        used.start_pfn, used.nr_pages, used.page_class, used.order, used.flags & np.uint8(0xFF & ~KEPT_MARKS)
     )
     return zone
 

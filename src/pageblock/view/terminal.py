@@ -13,5 +13,6 @@ class _Console(Console):
 
 def stdout(width: int = 120) -> Console:
     """Standard output; where it is no terminal, ``width`` columns without highlights."""
-    console = _Console()
-    return console if console.is_terminal else _Console(width=width, highlight=False)
+    # what is printed holds names and texts of the machine: brackets in them are brackets
+    console = _Console(markup=False)
+    return console if console.is_terminal else _Console(width=width, highlight=False, markup=False)

@@ -92,7 +92,7 @@ def numbers(low: int, high: int, random: Random) -> Any:
         return values
     if how < 0.9:
         return np.array(
-            values, random.choice((np.uint8, np.int16, np.uint32, np.int64, np.uint64, np.float64, object, "U3", bool))
+            values, random.choice((np.int32, np.uint32, np.int64, np.uint64, np.float64, object, "U3", bool))
         )
     return random.choice(
         (

@@ -129,12 +129,19 @@ def gigantic_page(e: Evidence) -> Judgement | None:
     source="mm/page_alloc.c, alloc_contig_range: neither free nor used huge pages could be moved before 5.13",
     remedies=(
         "free the huge pages: echo 0 > /proc/sys/vm/nr_hugepages, ask, then reserve them again",
+        "or lower nr_hugepages by what HugePages_Free counts: a huge page in use then gives its place back",
         "move to 5.13 or later, which replaces them",
     ),
     commits=(Commit("369fa227c219", "alloc_contig_range replaces free huge pages", "5.13"),),
 )
 def hugetlb_page(e: Evidence) -> Judgement | None:
     page = e.page
+    if e.rule == "back to the pool":
+        return Judgement(
+            LIKELY,
+            ["a huge page in use moves into an unused one of its pool, and its own place stays in the pool, not free"],
+            settles=["HugePages_Free and HugePages_Rsvd of that moment: with none unused, the place is given back"],
+        )
     if page is not None and page.hugetlb and e.errno == 16 and e.caller in ("contig", "virtio_mem"):
         if e.kernel is not None and e.kernel >= (5, 13):
             return None
