@@ -1,8 +1,10 @@
 """Timelines: what the counters say is what the zone says, and each range that was tried is there with its outcome."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,7 +12,7 @@ from pageblock import Zone
 from pageblock.errors import InputError
 from pageblock.lab.alloc_trace import NEVER, AllocationTrace, Attempt
 from pageblock.lab.run import Settings, run
-from pageblock.lab.series_file import write_series
+from pageblock.lab.series_file import RUN_KEY, write_series
 from pageblock.lab.timeline import (
     Counter,
     Sampler,
@@ -168,3 +170,36 @@ def test_a_run_that_is_not_whole_is_one_line(camera: Path, tmp_path: Path) -> No
     assert is_run_file(other)
     other.write_bytes(camera.read_bytes()[:-9])
     assert not is_run_file(other)
+
+
+@pytest.mark.parametrize("what", ["no sample", "time", "null", "no release", "page size"])
+def test_a_run_that_nothing_ran_is_one_line(camera: Path, tmp_path: Path, what: str) -> None:
+    """Whole Parquet files of the right columns, in which what stands there makes no sense."""
+    table = pq.read_table(camera)
+    key = RUN_KEY.encode()
+    told = json.loads(table.schema.metadata[key])
+    if what == "no sample":
+        table = table.slice(0, 0)
+    elif what == "time":
+        seconds = table["seconds"].to_pylist()
+        table = table.set_column(1, "seconds", pa.array([seconds[-1], *seconds[1:]]))
+    elif what == "null":
+        table = table.set_column(2, "free_pages", pa.nulls(len(table), pa.int64()))
+    elif what == "page size":
+        told["settings"]["page_size"] = 0
+    else:
+        del told["settings"]["release"]
+    other = tmp_path / "other.parquet"
+    pq.write_table(table.replace_schema_metadata({key: json.dumps(told)}), other)
+    with pytest.raises(InputError, match="no whole run") as refused:
+        run_timeline(other)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_number_that_a_timeline_cannot_hold_is_told_as_text(camera: Path, tmp_path: Path) -> None:
+    table = pq.read_table(camera)
+    told = json.loads(table.schema.metadata[RUN_KEY.encode()])
+    told["settings"]["seed"] = 1 << 70
+    other = tmp_path / "other.parquet"
+    pq.write_table(table.replace_schema_metadata({RUN_KEY.encode(): json.dumps(told)}), other)
+    assert run_timeline(other).about["seed"] == str(1 << 70)

@@ -1,5 +1,6 @@
 """Which kind of trace a file is, by its content alone."""
 
+import gc
 import gzip
 import lzma
 from pathlib import Path
@@ -55,6 +56,17 @@ def test_anything_else_is_one_line_that_says_what_to_give(tmp_path: Path, conten
     with pytest.raises(InputError, match=message) as refused:
         import_events(path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("packed", [bytes, zstandard.ZstdCompressor().compress, gzip.compress, lzma.compress])
+def test_a_line_that_is_wrong_closes_what_was_opened_in_its_order(tmp_path: Path, packed: type[bytes]) -> None:
+    """A generator that is ended after its file was closed writes a traceback to stderr; pytest makes an error of that."""
+    path = tmp_path / "trace"
+    assert TEXT.count(b"order=") > 4
+    path.write_bytes(packed(TEXT.replace(b"order=", b"order=x", 3)))
+    with pytest.raises(InputError, match="cannot be read"):
+        import_events(path)
+    gc.collect()
 
 
 def test_events_are_not_imported_again(tmp_path: Path) -> None:

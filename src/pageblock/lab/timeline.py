@@ -1,9 +1,10 @@
 """Runs, traces and replays as a timeline: counters over time, and slices for what took from then to then or was tried then."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from ..errors import InputError
 from ..machine.trace import CmaAlloc, Compaction, Contig, Record
 from ..mm import Migratetype, Zone
+from ..mm import release as find_release
 from .alloc_trace import NEVER, AllocationTrace, Attempt
 from .replay import replay
 from .sample import SERIES, TYPES
@@ -201,7 +203,8 @@ def is_run_file(path: Path) -> bool:
     """Whether a file is one of ``write_series``."""
     try:
         return RUN_KEY.encode() in (pq.read_metadata(path).metadata or {})
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
+        # ValueError: a name in the footer that is no text
         return False
 
 
@@ -214,11 +217,31 @@ def run_timeline(path: Path) -> Timeline:
     try:
         table = pq.read_table(path)
         told = json.loads(table.schema.metadata[RUN_KEY.encode()])
-        table = table.select(SERIES.names)
-        name, settings = str(told["workload"]), dict(told["settings"])
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        settings = dict(told["settings"])
+        settings["release"] = find_release(settings["release"]).name
+        return _timeline_of_run(whole_series(table), str(told["workload"]), settings)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, ArithmeticError, LookupError) as error:
         line = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(f"{path}: no whole run ({line}); run it again with --out") from error
+
+
+def whole_series(table: pa.Table) -> pa.Table:
+    """A run's series as ``SERIES``. Raises ValueError or ArrowException where it is none."""
+    table = table.select(SERIES.names).cast(SERIES)
+    if not len(table):
+        raise ValueError("no sample in it")
+    empty = [name for name in SERIES.names if table[name].null_count]
+    if empty:
+        raise ValueError(f"{empty[0]} is missing in a sample")
+    for name in ("tick", "seconds"):
+        values = table[name].to_numpy()
+        # beyond 2^33 seconds nanoseconds do not fit; not a number is in no order
+        if not (values[0] >= 0 and values[-1] < 1 << 33 and bool(np.all(values[1:] >= values[:-1]))):
+            raise ValueError(f"{name} does not ascend from 0")
+    return table
+
+
+def _timeline_of_run(table: pa.Table, name: str, settings: Mapping[str, Any]) -> Timeline:
     times = (table["seconds"].to_numpy() * 1e9).astype(np.int64)
     free = np.stack([_lists(table[f"free_{one}"]) for one in TYPES], axis=2)
     counters = [
@@ -229,7 +252,7 @@ def run_timeline(path: Path) -> Timeline:
         *free_counters(times, free),
     ]
     pages = int(settings.get("page_size", 4096))
-    sizes = [size // pages for size in table["size_bytes"][0].as_py()] if len(table) else []
+    sizes = [size // pages for size in table["size_bytes"][0].as_py()]
     for column in ("ranges_free", "ranges_movable", "ranges_blocked"):
         values = _lists(table[column])
         for i, size in enumerate(sizes):
@@ -247,7 +270,9 @@ def run_timeline(path: Path) -> Timeline:
         for at, outcome in [(int(one["tick"] * tick_ns), f"errno -{one['errno']}" if one["errno"] else "had")]
         for args in [attempt_args(one["nr_pages"], one["errno"], one["pfn"], outcome)]
     ]
-    about: Args = {key: value if isinstance(value, int) else str(value) for key, value in settings.items()}
+    about: Args = {
+        key: value if isinstance(value, int) and abs(value) < 1 << 63 else str(value) for key, value in settings.items()
+    }
     return Timeline(name, {"workload": name, **about}, counters, slices)
 
 

@@ -137,7 +137,8 @@ def is_events_file(path: Path) -> bool:
             if file.read(4) != b"PAR1":
                 return False
         return VERSION_KEY in (pq.read_metadata(path).metadata or {})
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
+        # ValueError: a name in the footer that is no text
         return False
 
 

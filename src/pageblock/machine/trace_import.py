@@ -3,7 +3,8 @@
 import gzip
 import io
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,14 +66,15 @@ def import_events(
             f"{path}: neither text nor LLFree's 128-bit records; give what trace-cmd report or perf script print"
         )
     try:
-        with path.open("rb") as raw:
+        # ended before its file is closed: else it complains on stderr when it is collected
+        with path.open("rb") as raw, closing(lines_of(raw, first)) as lines:
             told = None if progress is None else lambda _: progress(raw.tell(), size)
-            return events_of_text(lines_of(raw, first), str(path), page_size=page_size, progress=told)
+            return events_of_text(lines, str(path), page_size=page_size, progress=told)
     except (OSError, EOFError, zstandard.ZstdError, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be read to its end ({str(error)[:100]}); copy it again") from error
 
 
-def lines_of(raw: IO[bytes], first: bytes) -> Iterator[str]:
+def lines_of(raw: IO[bytes], first: bytes) -> Generator[str, None, None]:
     """The lines of a file, unpacked."""
     stream: Any = raw
     if first.startswith(ZSTD):
@@ -83,7 +85,9 @@ def lines_of(raw: IO[bytes], first: bytes) -> Iterator[str]:
         stream = lzma.LZMAFile(raw)  # noqa: SIM115 (its file is closed by who opened it)
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n")
     try:
-        yield from text
+        # not "yield from", which would close the text, and so the file, when the reader stops in between
+        for line in text:  # noqa: UP028
+            yield line
     finally:
         # who opened the file closes it
         text.detach()

@@ -110,6 +110,13 @@ def test_results_are_never_mixed(small: Plan, tmp_path: Path) -> None:
         carry_out(small, tmp_path / "full", jobs=1)
 
 
+def test_a_sweep_file_that_is_none_is_named(small: Plan, tmp_path: Path) -> None:
+    for content in ("{", "[" * 100_000, "5"):
+        (tmp_path / "sweep.json").write_text(content)
+        with pytest.raises(InputError, match=r"sweep\.json"):
+            carry_out(small, tmp_path, jobs=1, resume=True)
+
+
 def test_a_file_that_was_cut_is_named(small: Plan, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     carry_out(small, folder, jobs=1)

@@ -59,7 +59,7 @@ def save(search: Search, path: Path, stopped: str) -> None:
 
 def _digest(array: Any) -> str:
     """Of an array's bytes, type and shape."""
-    return hashlib.blake2b(array.tobytes(), key=f"{array.dtype.str}{array.shape}".encode()).hexdigest()
+    return hashlib.blake2b(np.ascontiguousarray(array).data, key=f"{array.dtype.str}{array.shape}".encode()).hexdigest()
 
 
 class _Arrays:
