@@ -1,7 +1,7 @@
 """What a real kernel answered for every aligned range: files ``truth_*.txt`` beside a recorded machine, plain or .zst.
 
 A line ``G npages start node zone rc …`` is one alloc_contig_range(MOVABLE) of ``[start, start + npages)`` (absolute pfns), asked
-from the recorded state and given back; rc 0, a negative errno, or ``hole``: a page is not online; ``why=U:…`` behind it: isolation
+from the recorded state and given back; rc 0, a negative errno, or ``hole``: a page is not online; ``why=U:…``: isolation
 found an unmovable page. The line ``V`` names the kernel as that of a trace does. Other lines are dumps.
 """
 
