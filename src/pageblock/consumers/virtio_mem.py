@@ -101,8 +101,8 @@ class VirtioMem(MemoryNotifier):
             )
         if device.region_size // self.mb_size > MOST_BLOCKS or (device.addr + device.region_size) >> PHYSMEM_BITS:
             raise UsageError(
-                f"a device at {device.addr:#x} of {device.region_size} bytes: it must lie below 2^{PHYSMEM_BITS} and hold at most "
-                f"{MOST_BLOCKS:,} memory blocks of {self.mb_size} bytes"
+                f"a device at {device.addr:#x} of {device.region_size} bytes: it must lie below 2^{PHYSMEM_BITS} and hold at most"
+                f" {MOST_BLOCKS:,} memory blocks of {self.mb_size} bytes"
             )
 
     # ---- what it is ----
