@@ -1,13 +1,8 @@
 """What a real kernel answered for every aligned range: files ``truth_*.txt`` beside a recorded machine, plain or .zst.
 
 A line ``G npages start node zone rc …`` is one alloc_contig_range(MOVABLE) of ``[start, start + npages)`` (absolute pfns), asked
-<<<<<<< HEAD
 from the recorded state and given back; rc 0, a negative errno, or ``hole``: a page is not online; ``why=U:…`` behind it:
-isolation
-=======
-from the recorded state and given back; rc 0, a negative errno, or ``hole``: a page is not online; ``why=U:…``: isolation
->>>>>>> adb5f906da100547506bbc4fa79494353589c571
-found an unmovable page. The line ``V`` names the kernel as that of a trace does. Other lines are dumps.
+isolation found an unmovable page. The line ``V`` names the kernel as that of a trace does. Other lines are dumps.
 """
 
 import re
