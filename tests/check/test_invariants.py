@@ -34,7 +34,7 @@ def tampered(zone: Zone, change: Callable[[dict[str, Any]], None]) -> Zone:
     """The zone with its saved state changed."""
     state = zone.saved_state()
     change(state)
-    zone.load_state(state)
+    zone.take_state(state)
     return zone
 
 

@@ -125,7 +125,7 @@ class _Asker:
         found = self.area(known).alloc(nr_pages, align)
         if found.tries:
             for zone, state in zip(self.zones, self.states, strict=True):
-                zone.load_state({**state, "arrays": tuple(array.copy() for array in state["arrays"])})
+                zone.take_state({**state, "arrays": tuple(array.copy() for array in state["arrays"])})
         places = count_places(known, nr_pages, align)
         return AreaAnswer(
             nr_pages,
