@@ -110,11 +110,18 @@ def test_ray_gives_the_same_numbers_with_a_worker_killed(
         killed: list[int] = []
 
         def kill() -> None:
-            for pid in children(ray.pid):
-                if b"PoolActor" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-                    return
+            # between two rounds there is no worker for a moment
+            for _ in range(1500):
+                for pid in children(ray.pid):
+                    try:
+                        name = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    except OSError:
+                        continue
+                    if b"PoolActor" in name:
+                        os.kill(pid, signal.SIGKILL)
+                        killed.append(pid)
+                        return
+                time.sleep(0.02)
 
         watcher = after_first_file(tmp_path / "ray", kill)
         done = carry_out(small, tmp_path / "ray", cluster=f"ray:127.0.0.1:{port}", batch=1, jobs=2)

@@ -44,7 +44,12 @@ def children(pid: int) -> list[int]:
     """Processes that this one started, and theirs."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
+        try:
+            listed = task.read_text()
+        except OSError:
+            # it has gone meanwhile
+            continue
+        for child in map(int, listed.split()):
             found += [child, *children(child)]
     return found
 
