@@ -37,3 +37,11 @@ def test_answers_that_are_no_file_are_refused(capsys: pytest.CaptureFixture[str]
     (tmp_path / "truth_512.txt").symlink_to("/dev/zero")
     assert main(["score", str(tmp_path)]) == 2
     assert "no regular file" in capsys.readouterr().err
+
+
+def test_a_nul_in_an_argument_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["export", "a\0b", "c"], ["doctor", "--from", "x\0"], ["run", "w\0"]):
+        assert main(command) == 2
+        told = capsys.readouterr().err
+        assert "NUL" in told
+        assert told.count("\n") == 1

@@ -85,6 +85,9 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Run the command line; the exit code. Bad input becomes one line on stderr and 2."""
+    for argument in sys.argv[1:] if args is None else args:
+        if "\0" in argument:
+            return _fail(f"argument {argument[:60]!r} holds a NUL, which no name or value has: leave it out")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
