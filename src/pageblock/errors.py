@@ -27,8 +27,14 @@ __all__ = [
     "RangeError",
     "ReleaseError",
     "UsageError",
+    "printable",
 ]
 
 
 class InputError(PageblockError):
     """A file, folder or argument that cannot be read or does not make sense."""
+
+
+def printable(text: str) -> str:
+    """The text with all that a terminal would obey escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -141,3 +141,15 @@ def test_what_a_log_holds_is_never_markup(tmp_path: Path, capsys: pytest.Capture
 def test_messages_that_are_no_failure_are_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", log(tmp_path, "Offlined Pages 32768")]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "  1 time memory went offline, 32,768 pages in all"
+
+
+def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "[  1.0] kworker/0:1\x1b[2J: page allocation failure: order:9, mode:0xcc0(GFP_KERNEL), nodemask=(null)\n"
+        "[  1.1] cma: cma_alloc: reserved: alloc failed, req-size: 64 pages, ret: -16\n"
+    )
+    main(["explain", str(log)])
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "-16" in told or "EBUSY" in told

@@ -136,8 +136,9 @@ def _fail(message: str) -> int:
 
 def complain(message: object) -> None:
     """One line on stderr: what a terminal would obey is escaped, and what nobody would read is cut out of the middle."""
-    text = " ".join(str(message).split())
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    from ..errors import printable
+
+    text = printable(" ".join(str(message).split()))
     if len(text) > MOST_MESSAGE:
         text = f"{text[: MOST_MESSAGE // 2]} … {text[-MOST_MESSAGE // 2 :]}"
     print(f"pageblock: {text}", file=sys.stderr)

@@ -818,7 +818,9 @@ def release(name: str) -> Release:
     base = RELEASES.get(match[1]) if match else None
     if base is None or match is None:
         known = ", ".join(RELEASES)
-        raise ReleaseError(f"unknown release {name!r}: choose one of {known}, or a switch of the seed such as seed-p4")
+        raise ReleaseError(
+            f"unknown release {name[:60]!r}: choose one of {known}, or a switch of the seed such as seed-p4"
+        )
     rules = list(base.rules)
     turned = {f"p{number}" for number in PATCHES if base.name != "5.15"}
     turned |= {f"f{letter}" for letter in FAULTS if base.name == "seed-as-posted"}

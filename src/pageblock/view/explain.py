@@ -7,6 +7,7 @@ from rich.text import Text
 
 from ..doctor.causes import Certainty, Finding
 from ..doctor.explain import ERRNO, Explained, LogReport
+from ..errors import printable
 
 __all__ = ["FORMAT", "show", "to_json"]
 
@@ -48,8 +49,8 @@ def show(report: LogReport, console: Console) -> None:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    # Text: what a log holds is never markup
-    console.print(Text(text, style=style), soft_wrap=True, highlight=False)
+    # what a log holds is never markup, and no terminal obeys it
+    console.print(Text(printable(text), style=style), soft_wrap=True, highlight=False)
 
 
 def _show_one(explained: Explained, console: Console) -> None:
