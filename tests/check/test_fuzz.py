@@ -78,6 +78,7 @@ def test_a_case_is_the_same_each_time() -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_chunks_do_not_depend_on_the_number_of_processes() -> None:
     plan = Campaign(("6.12", "naive"), 3, 1000, None)
     assert list(campaign(plan, range(3), 2)) == list(campaign(plan, range(3), 1))
@@ -108,6 +109,7 @@ def test_a_release_that_the_reference_lacks_is_named() -> None:
         known_releases(["seed-as-posted"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_core_alone_keeps_its_invariants(release: str) -> None:
     operations, finding = run_core(release, 5, 0)

@@ -9,6 +9,9 @@ from pageblock.doctor.score import score
 from pageblock.machine import read_machine
 from pageblock.machine.truth import read_truth
 
+# a machine of 1 GiB in plain Python takes minutes
+pytestmark = pytest.mark.slow
+
 GUESTS = Path(__file__).resolve().parents[1] / "recordings" / "guests"
 
 #: Guest -> ranges that differ, each for a reason that was given.

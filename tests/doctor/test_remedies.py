@@ -65,6 +65,7 @@ def test_boot_gives_what_only_the_running_kernel_has_taken(recorded: tuple[Snaps
         assert effect.free == effect.had + row.movable
 
 
+@pytest.mark.slow
 def test_another_alignment_gives_what_anywhere_counts(recorded: tuple[Snapshot, Report]) -> None:
     snapshot, report = recorded
     effects = named(remedies(snapshot, report), "ask for ranges that begin at any pageblock").effects
@@ -73,6 +74,7 @@ def test_another_alignment_gives_what_anywhere_counts(recorded: tuple[Snapshot, 
     assert effects[1].had > 0
 
 
+@pytest.mark.slow
 def test_other_zones_are_offered_where_some_were_asked_for(recorded: tuple[Snapshot, Report]) -> None:
     snapshot, report = recorded
     assert not any(remedy.title.startswith("ask in another zone") for remedy in remedies(snapshot, report))
@@ -82,6 +84,7 @@ def test_other_zones_are_offered_where_some_were_asked_for(recorded: tuple[Snaps
         assert effect.had == row.free + row.movable - mine.free - mine.movable > 0
 
 
+@pytest.mark.slow
 def test_without_kernel_pages_the_ranges_with_no_other_blocker_are_had(recorded: tuple[Snapshot, Report]) -> None:
     snapshot, report = recorded
     found = remedies(snapshot, report)
@@ -91,6 +94,7 @@ def test_without_kernel_pages_the_ranges_with_no_other_blocker_are_had(recorded:
         assert 0 < alone == some.had < more.had <= most.had
 
 
+@pytest.mark.slow
 def test_taking_kernel_pages_away_gives_the_ranges_that_are_said(recorded: tuple[Snapshot, Report]) -> None:
     """The same counted in a machine without these pages."""
     snapshot, report = recorded

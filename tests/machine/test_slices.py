@@ -14,6 +14,9 @@ from pageblock.machine import Snapshot, read_machine
 from pageblock.machine.slices import SlicedZone
 from pageblock.machine.zones import snapshot_zones
 
+# a machine of 6 GiB in plain Python takes minutes
+pytestmark = pytest.mark.slow
+
 SLICE = 1 << 13
 
 
