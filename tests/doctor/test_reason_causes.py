@@ -23,6 +23,9 @@ from pageblock.mm.types import PageClass, PageFlag
 from pageblock.view.doctor import show
 from pageblock.view.why import show as show_why
 
+# surveys of recorded machines in plain Python take minutes
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "machine" / "data"
 #: From here on the made-up zone has a page of each class, one in a pageblock; the recorded one is free there.
 FIRST = 0x4A00
