@@ -66,7 +66,7 @@ def test_a_place_for_no_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert "no regular file" in failure(capsys, option, tmp_path)
     assert "no regular file" in failure(capsys, option, "/dev/null")
     assert "no folder" in failure(capsys, option, tmp_path / "nowhere" / "file")
-    assert "not a usable name" in failure(capsys, option, "a\0b")
+    assert "holds a NUL" in failure(capsys, option, "a\0b")
     os.mkfifo(tmp_path / "pipe")
     assert "no regular file" in failure(capsys, option, tmp_path / "pipe")
 
