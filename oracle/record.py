@@ -78,7 +78,7 @@ def _requests(job: Job, zone_mib: int, nr_ops: int) -> tuple[str, list[str]]:
         lines = job.requests.read_text().splitlines()
     except (OSError, UnicodeError) as error:
         raise UsageError(f"{job.requests} cannot be read: {error}") from error
-    known = re.compile(r"a \d+ \d+ [urmphURMPH]|[fg] \d+|[cx] \d+ \d+ \d+|[khd]|#.*|")
+    known = re.compile(r"a \d+ \d+ [urmphURMPH]|[fg] \d+|[cx] \d+ \d+ \d+|[su] \d+ \d+|[khd]|#.*|")
     for number, line in enumerate(lines, 1):
         if not known.fullmatch(line.strip()):
             raise UsageError(f"{job.requests}, line {number}: {line!r} is no request")

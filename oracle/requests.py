@@ -107,6 +107,16 @@ class Requests:
         assert 0 <= start < self.zone_pages < start + count, "not past the zone's end"
         self._op(f"x {self._handle()} {start} {count}")
 
+    def isolate(self, start: int, count: int) -> None:
+        """Isolate the pageblocks of [start, start + count), and leave them so."""
+        assert 0 <= start < start + count <= self.zone_pages, "outside the zone"
+        self._op(f"s {start} {count}")
+
+    def undo_isolation(self, start: int, count: int) -> None:
+        """Give the isolated ones of these pageblocks back."""
+        assert 0 <= start < start + count <= self.zone_pages, "outside the zone"
+        self._op(f"u {start} {count}")
+
     def compact(self) -> None:
         """Compact the node, and hash what that left."""
         self._op("k")

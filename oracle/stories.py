@@ -11,7 +11,18 @@ from random import Random
 
 from .requests import MAX_ORDER, MAX_ORDER_PAGES, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES, Requests
 
-__all__ = ["compact", "compact_large", "edges", "highatomic", "past_end", "pcp_overflow", "steal_threshold"]
+__all__ = [
+    "compact",
+    "compact_large",
+    "edges",
+    "highatomic",
+    "isolated_neighbours",
+    "isolated_plain_block",
+    "isolations",
+    "past_end",
+    "pcp_overflow",
+    "steal_threshold",
+]
 
 HALF_BLOCK = PAGEBLOCK_PAGES // 2
 
@@ -157,6 +168,83 @@ def highatomic(rng: Random, req: Requests, nr_ops: int) -> None:
         else:
             block = rng.randrange(req.zone_pages // PAGEBLOCK_PAGES)
             ranges.append(req.contig(block * PAGEBLOCK_PAGES, PAGEBLOCK_PAGES))
+
+
+def isolations(rng: Random, req: Requests, nr_ops: int) -> None:
+    """Pageblocks that stay isolated while others allocate, free, isolate the neighbours and ask for ranges.
+
+    Isolations overlap, and are given back in other pieces than they were made in, as two callers would.
+    """
+    nr_pageblocks = req.zone_pages // PAGEBLOCK_PAGES
+    isolated: list[tuple[int, int]] = []
+    ranges: list[int] = []
+    target = 0.0
+    while req.nr_ops < nr_ops:
+        if rng.random() < 1 / 400:
+            target = rng.uniform(0.1, 1.0) * req.zone_pages
+        step = rng.random()
+        if step < 0.03 and len(isolated) < 10:
+            start = rng.randrange(nr_pageblocks)
+            if isolated and rng.random() < 0.4:  # beside one, or over it
+                start = min(nr_pageblocks - 1, max(0, isolated[-1][0] + rng.choice((-1, 1))))
+            count = min(rng.choice((1, 1, 1, 2, 3, 4)), nr_pageblocks - start)
+            req.isolate(start * PAGEBLOCK_PAGES, count * PAGEBLOCK_PAGES)
+            isolated.append((start, count))
+        elif step < 0.06 and isolated:
+            start, count = isolated.pop(rng.randrange(len(isolated)))
+            if count > 1 and rng.random() < 0.3:
+                isolated.append((start + 1, count - 1))
+                count = 1
+            req.undo_isolation(start * PAGEBLOCK_PAGES, count * PAGEBLOCK_PAGES)
+        elif step < 0.07 and (len(ranges) > 4 or (ranges and rng.random() < 0.5)):
+            req.release(ranges.pop(rng.randrange(len(ranges))))
+        elif step < 0.07:
+            first = rng.randrange(nr_pageblocks) * PAGEBLOCK_PAGES + rng.choice((0, 0, 1, 256))
+            length = rng.choice((1, 256, PAGEBLOCK_PAGES, 2 * PAGEBLOCK_PAGES))
+            ranges.append(req.contig(first, min(length, req.zone_pages - first)))
+        elif rng.random() < (0.65 if req.pages < target else 0.35) or not req.live:
+            order = rng.choices((0, 1, 3, 5, PAGEBLOCK_ORDER, MAX_ORDER), (60, 10, 10, 8, 6, 6))[0]
+            req.alloc(order, rng.choice("uUrmmmpP" if order else "urmmm"))
+        else:
+            req.free(rng.randrange(len(req.live)))
+
+
+def isolated_plain_block(_rng: Random, req: Requests, _nr_ops: int) -> None:
+    """An unmovable block above pageblock order that is no compound page, isolated in part and freed whole.
+
+    Its tails have no reference, so that its second pageblock can be isolated. Up to 6.9 freeing it counts all of it under
+    the type of its first pageblock, and the isolated one is allocated from (`pageblock check explore --plain`).
+    """
+    block = req.alloc(MAX_ORDER, "u")
+    req.isolate(PAGEBLOCK_PAGES, PAGEBLOCK_PAGES)
+    req.free_handles([block])
+    req.dump()
+    req.alloc(MAX_ORDER, "u")
+    req.dump()
+
+
+def isolated_neighbours(_rng: Random, req: Requests, _nr_ops: int) -> None:
+    """Two callers isolate the halves of one block of the largest order, and the first gives its own back.
+
+    Pages freed under ISOLATE merge, so up to 6.9 both halves are one free page by then, which goes along whole: it is
+    counted, and the pageblock that the second caller holds isolated is allocated from (`pageblock check explore --isolations 2`).
+    The unmovable blocks keep free memory above the watermarks while the MOVABLE lists run empty.
+    """
+    first = req.alloc(MAX_ORDER, "p")
+    spare = [req.alloc(MAX_ORDER, "u") for _ in range(4)]
+    while req.pages < req.zone_pages - 2 * MAX_ORDER_PAGES:
+        req.alloc(MAX_ORDER, "p")
+    req.free_handles([*spare, first])
+    req.isolate(0, PAGEBLOCK_PAGES)
+    page = req.alloc(0, "m")
+    req.isolate(PAGEBLOCK_PAGES, PAGEBLOCK_PAGES)
+    req.free_handles([page])
+    req.dump()
+    req.undo_isolation(0, PAGEBLOCK_PAGES)
+    req.dump()
+    for _ in range(3):
+        req.alloc(MAX_ORDER, "p")
+    req.dump()
 
 
 def pcp_overflow(rng: Random, req: Requests, nr_ops: int) -> None:

@@ -1,8 +1,8 @@
 """Lists of requests for the recorder, from a seed: the same seed gives the same list anywhere.
 
 A list is lines of text, one request each (docs/oracle.md): ``a HANDLE ORDER KIND``, ``f HANDLE``,
-``c HANDLE START COUNT``, ``g HANDLE``, ``k`` (compact), ``h`` (hash the state), ``d`` (dump it). The generator never
-sees an answer: it knows what it asked for, not what it got.
+``c HANDLE START COUNT``, ``g HANDLE``, ``s START COUNT`` and ``u START COUNT`` (isolation and its end), ``k`` (compact),
+``h`` (hash the state), ``d`` (dump it). The generator never sees an answer: it knows what it asked for, not what it got.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,18 @@ from random import Random
 
 from .errors import UsageError
 from .requests import MAX_ORDER_PAGES, PAGEBLOCK_PAGES, Requests
-from .stories import compact, compact_large, edges, highatomic, past_end, pcp_overflow, steal_threshold
+from .stories import (
+    compact,
+    compact_large,
+    edges,
+    highatomic,
+    isolated_neighbours,
+    isolated_plain_block,
+    isolations,
+    past_end,
+    pcp_overflow,
+    steal_threshold,
+)
 
 __all__ = ["PAGES_PER_MIB", "PROFILES", "Profile", "generate"]
 
@@ -276,6 +287,24 @@ PROFILES: dict[str, Profile] = {
         zone_mib=128,
         nr_ops=4_000,
         early=True,
+    ),
+    "isolate": Profile(
+        "pageblocks that stay isolated while all else goes on",
+        isolations,
+        zone_mib=128,
+        nr_ops=20_000,
+    ),
+    "isolate-plain": Profile(
+        "a block above pageblock order that is no compound page, isolated in part and freed whole",
+        isolated_plain_block,
+        zone_mib=128,
+        nr_ops=4,
+    ),
+    "isolate-neighbours": Profile(
+        "two callers on neighbouring pageblocks, the first of which gives its own back",
+        isolated_neighbours,
+        zone_mib=128,
+        nr_ops=43,
     ),
     "compact": Profile(
         "compaction of a zone that is fragmented in several ways, ranges and requests in between",

@@ -173,6 +173,35 @@ static bool op_contig(char op, char *s, struct totals *totals)
 	return true;
 }
 
+/* "s START COUNT", "u START COUNT": isolation by itself, and its end, of whole pageblocks */
+static bool op_isolation(char op, char *s, struct totals *totals)
+{
+	unsigned long start, count;
+	int rc = 0;
+	u64 t;
+
+	number(number(s, &start), &count);
+	if (!count || !range_in_zone(zone_start + start, count) ||
+	    !IS_ALIGNED(zone_start + start, pageblock_nr_pages) ||
+	    !IS_ALIGNED(count, pageblock_nr_pages)) {
+		say("! bad %c\n", op);
+		return false;
+	}
+	t = ktime_get_ns();
+	if (op == 's')
+		rc = isolate(zone_start + start, zone_start + start + count);
+	else
+		unisolate(zone_start + start, zone_start + start + count);
+	totals->ns_in_allocator += ktime_get_ns() - t;
+	say(op == 's' ? "S" : "U");
+	say_number(' ', start);
+	say_number(' ', count);
+	if (op == 's')
+		say(" = %d", rc);
+	say("\n");
+	return true;
+}
+
 /* "k" */
 static bool op_compact(struct totals *totals)
 {
@@ -209,6 +238,10 @@ static void run(char *text, size_t len)
 		case 'c':
 		case 'x':
 			totals.nr_ops += op_contig(*line, line + 1, &totals);
+			break;
+		case 's':
+		case 'u':
+			totals.nr_ops += op_isolation(*line, line + 1, &totals);
 			break;
 		case 'k':
 			totals.nr_ops += op_compact(&totals);

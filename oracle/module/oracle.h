@@ -75,5 +75,7 @@ char page_class(struct page *page);
 void say_hash(unsigned long nr_ops);
 void dump_state(const char *tag, bool with_handles);
 void quiesce(void);
+int isolate(unsigned long start, unsigned long end);
+void unisolate(unsigned long start, unsigned long end);
 
 #endif

@@ -16,6 +16,8 @@
 /* Functions that are not exported. */
 static unsigned long (*get_pageblock_flags)(const struct page *, unsigned long, unsigned long);
 static void (*drain_pages)(struct zone *);
+static int (*start_isolate)(unsigned long, unsigned long, int, int, gfp_t);
+static void (*undo_isolate)(unsigned long, unsigned long, int);
 /*
  * mm/vmstat.c: each second they fold counters, drain the per-cpu lists of a remote node in the
  * third round and, since the lists tune themselves (6.7), shrink them in every round.
@@ -42,12 +44,26 @@ int state_init(unsigned long span)
 {
 	get_pageblock_flags = symbol("get_pfnblock_flags_mask");
 	drain_pages = symbol("drain_all_pages");
+	start_isolate = symbol("start_isolate_page_range");
+	undo_isolate = symbol("undo_isolate_page_range");
 	shepherd = symbol("shepherd");
 	vmstat_work = (struct delayed_work __percpu *)symbol("vmstat_work");
-	if (!get_pageblock_flags || !drain_pages || !shepherd || !vmstat_work)
+	if (!get_pageblock_flags || !drain_pages || !start_isolate || !undo_isolate || !shepherd ||
+	    !vmstat_work)
 		return -ENOSYS;
 	on_pcp = vzalloc_node(BITS_TO_LONGS(span) * sizeof(long), 0);
 	return on_pcp ? 0 : -ENOMEM;
+}
+
+/* As alloc_contig_range() calls them; the arguments are those of 5.19 to 6.16. */
+int isolate(unsigned long start, unsigned long end)
+{
+	return start_isolate(start, end, MIGRATE_MOVABLE, 0, GFP_KERNEL | __GFP_NOWARN);
+}
+
+void unisolate(unsigned long start, unsigned long end)
+{
+	undo_isolate(start, end, MIGRATE_MOVABLE);
 }
 
 static int pageblock_type(unsigned long pfn)

@@ -22,13 +22,16 @@ MODELLED = (
     "seed-described",
 )
 
+#: Recordings of a few requests each.
+STORIES = ("isolate-plain", "isolate-neighbours")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name)
 def test_a_recorded_kernel_is_reproduced(path: Path) -> None:
     result = replay(path)
     assert result.divergence is None
-    assert result.operations > 1000
+    assert result.operations > (3 if path.name.split("-", 1)[1].startswith(STORIES) else 1000)
     assert result.hashes > 0
 
 

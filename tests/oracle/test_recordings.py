@@ -12,7 +12,7 @@ from oracle.workload import PAGES_PER_MIB, generate
 FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 RECORDINGS = sorted(FOLDER.glob("*.txt.zst"))
 #: The part of each record that is the request.
-REQUEST = re.compile(r"a \d+ \d+ \w|[fg] \d+|[cx] \d+ \d+ \d+|K")
+REQUEST = re.compile(r"a \d+ \d+ \w|[fg] \d+|[cx] \d+ \d+ \d+|[SU] \d+ \d+|K")
 
 
 def test_they_are_there_and_small() -> None:
@@ -34,5 +34,6 @@ def test_a_recording_is_whole_and_comes_from_its_seed(path: Path) -> None:
     lag = "lag" in words
     assert (words["profile"] + "-early" * early + "-lag" * lag, words["seed"]) == (profile, seed)
     requests = generate(words["profile"], int(seed), int(words["nops"]), int(words["zone_mib"]) * PAGES_PER_MIB)
-    recorded = [match[0].replace("K", "k") for line in text.splitlines() if (match := REQUEST.match(line))]
-    assert recorded == [line for line in requests if line[0] in "afgckx"]
+    matches = [match[0] for line in text.splitlines() if (match := REQUEST.match(line))]
+    recorded = [match[0].lower() + match[1:] for match in matches]
+    assert recorded == [line for line in requests if line[0] in "afgckxsu"]
