@@ -26,7 +26,7 @@ from ..machine.trace import (
 )
 from ..mm import OPERATION
 from .alloc_trace import NEVER, AllocationTrace
-from .replay import MOST_HANDLES
+from .replay_state import MOST_HANDLES
 from .workload import FOREVER, REQUEST, TICK, Call, Requests, Running, Workload, World
 
 __all__ = ["Traced", "load_trace"]
