@@ -22,31 +22,31 @@ ISOLATION = (
     Mutation(
         "unmovable-thp",
         "page_isolation.has_unmovable_pages",
-        "        if s & ALLOC and not passing",
-        "        if s & ALLOC and flags[at] & CLASS_MASK == C_THP:\n"
-        "            z.refused_why = WHY_NOT_LRU\n"
-        "            return cython.cast(cython.uint, at)\n"
-        "        if s & ALLOC and not passing",
+        "            if s & ALLOC and not passing",
+        "            if s & ALLOC and flags[at] & CLASS_MASK == C_THP:\n"
+        "                z.refused_why = WHY_NOT_LRU\n"
+        "                return cython.cast(cython.uint, at)\n"
+        "            if s & ALLOC and not passing",
         "a THP does not forbid isolation",
     ),
     Mutation(
         "unmovable-hugetlb",
         "page_isolation.has_unmovable_pages",
-        "        if s & ALLOC and not passing",
-        "        if s & ALLOC and flags[at] & CLASS_MASK == C_HUGETLB:\n"
-        "            z.refused_why = WHY_NOT_LRU\n"
-        "            return cython.cast(cython.uint, at)\n"
-        "        if s & ALLOC and not passing",
+        "            if s & ALLOC and not passing",
+        "            if s & ALLOC and flags[at] & CLASS_MASK == C_HUGETLB:\n"
+        "                z.refused_why = WHY_NOT_LRU\n"
+        "                return cython.cast(cython.uint, at)\n"
+        "            if s & ALLOC and not passing",
         "a huge page of hugetlb does not",
     ),
     Mutation(
         "unmovable-driver",
         "page_isolation.has_unmovable_pages",
-        "        if s & ALLOC and not passing",
-        "        if s & ALLOC and flags[at] & CLASS_MASK == C_MOVABLE_OPS:\n"
-        "            z.refused_why = WHY_NOT_LRU\n"
-        "            return cython.cast(cython.uint, at)\n"
-        "        if s & ALLOC and not passing",
+        "            if s & ALLOC and not passing",
+        "            if s & ALLOC and flags[at] & CLASS_MASK == C_MOVABLE_OPS:\n"
+        "                z.refused_why = WHY_NOT_LRU\n"
+        "                return cython.cast(cython.uint, at)\n"
+        "            if s & ALLOC and not passing",
         "a page that its driver moves does not",
     ),
     Mutation(

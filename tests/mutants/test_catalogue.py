@@ -1,5 +1,7 @@
 """The catalogue of mutations fits the source, and leaves no choice of a release out."""
 
+import ast
+
 import pytest
 
 from mutants.__main__ import check_catalogue
@@ -14,6 +16,16 @@ TEXT = SOURCE.read_text()
 
 def test_every_mutation_fits_the_source() -> None:
     check_catalogue(MUTATIONS)
+
+
+def test_every_mutation_is_python() -> None:
+    """All are compiled in one build: one that is no Python stops them all."""
+    texts = {file: (SOURCE.parents[1] / file).read_text() for file in {mutation.file for mutation in MUTATIONS}}
+    for mutation in MUTATIONS:
+        try:
+            ast.parse(mutated(mutation, texts[mutation.file]))
+        except SyntaxError as error:
+            pytest.fail(f"{mutation.name}: {error}")
 
 
 def test_all_rules_and_choices_of_the_table_are_read() -> None:
