@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pageblock.check.core import run_core
-from pageblock.check.fuzz import Campaign, Case, Chunk, Log, campaign, draw_case, known_releases, shortest
+from pageblock.check.fuzz import Campaign, Case, Chunk, Log, campaign, draw_case, known_releases, run_chunk, shortest
 from pageblock.check.lockstep import (
     ALLOC,
     ATOMIC,
@@ -19,6 +19,7 @@ from pageblock.check.lockstep import (
     ISOLATE,
     UNDO,
     UNRESERVE,
+    Lockstep,
     Operation,
     run,
 )
@@ -26,7 +27,7 @@ from pageblock.check.reference import RELEASES
 from pageblock.check.workload import HANDLES, LARGER, SINGLE
 from pageblock.check.world import World
 from pageblock.errors import InputError
-from pageblock.mm import Migratetype
+from pageblock.mm import Migratetype, PageClass
 
 MOVABLE, CMA = int(Migratetype.MOVABLE), int(Migratetype.CMA)
 
@@ -95,6 +96,72 @@ def test_a_log_tells_what_was_done_and_counts_for_the_same_plan_only(tmp_path: P
     Log(path, plan).add(Chunk(4, "6.1", 64, 64_000, None))
     assert Log(path, plan).done == {4: 64_000}
     assert Log(path, dataclasses.replace(plan, seed=2)).done == {}
+
+
+def test_a_chunk_in_which_something_was_found_is_run_again(tmp_path: Path) -> None:
+    path = tmp_path / "fuzz.jsonl"
+    plan = Campaign(("5.15",), 1, 1000, "naive")
+    log = Log(path, plan)
+    found = run_chunk(plan, 0)
+    assert found.finding is not None
+    log.add(found)
+    log.add(Chunk(1, "5.15", 16, 64_000, None))
+    assert Log(path, plan).done == {1: 64_000}
+    # mended since
+    log.add(Chunk(0, "5.15", 0, 64_000, None))
+    assert Log(path, plan).done == {0: 64_000, 1: 64_000}
+
+
+@pytest.mark.parametrize("end", range(1, 60, 7))
+def test_a_line_that_was_cut_short_is_cut_off(tmp_path: Path, end: int) -> None:
+    path = tmp_path / "fuzz.jsonl"
+    plan = Campaign(("6.1",), 1, 1000)
+    log = Log(path, plan)
+    log.add(Chunk(0, "6.1", 0, 64_000, None))
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:end])
+    assert Log(path, plan).done == {0: 64_000}
+    log.add(Chunk(1, "6.1", 16, 64_000, None))
+    assert Log(path, plan).done == {0: 64_000, 1: 64_000}
+
+
+def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("no newline at its end")
+    with pytest.raises(InputError, match="line 1"):
+        Log(path, Campaign(("6.1",), 1, 1000))
+    assert path.read_text() == "no newline at its end"
+
+
+def test_a_page_that_moves_elsewhere_is_noticed_at_once() -> None:
+    pair = Lockstep(World("6.1", 64, 0, 4, 3, foreign_cma=False), 16)
+    for handle in range(3):
+        pair.apply((ALLOC, 0, MOVABLE, int(PageClass.ANON), handle, 0, 0))
+    pair.apply((CONTIG, 0, MOVABLE, 1, 5, 0, 8))
+    pair.apply((ALLOC, 0, MOVABLE, int(PageClass.ANON), 6, 0, 0))
+    source, target, order = pair.reference.moves[1]
+    assert target is not None
+    pair.reference.moves[1] = (source, target + 1, order)
+    difference = pair.compare(False)
+    assert difference is not None
+    assert (difference.operations, difference.what) == (4, "moves")
+    assert difference.model == f"{source} to {target}, order 0"
+    assert difference.reference == f"{source} to {target + 1}, order 0"
+
+
+def test_every_promised_invariant_is_looked_at() -> None:
+    """One that a release does not promise, broken first, does not hide the next."""
+    pair = Lockstep(World("5.15", 64, 0, 4, 3, foreign_cma=False), 16)
+    state = pair.zone.saved_state()
+    # UNMOVABLE, below free MOVABLE pages: list hygiene; and a counter that is one too high
+    state["arrays"][4][1] = int(Migratetype.UNMOVABLE)
+    state["counters"] = (state["counters"][0] + 1, *state["counters"][1:])
+    pair.zone.take_state(state)
+    pair.reference.types[1] = int(Migratetype.UNMOVABLE)
+    pair.reference.nr_free += 1
+    difference = pair.compare_states()
+    assert difference is not None
+    assert (difference.what, difference.reference) == ("NR_FREE_PAGES", None)
 
 
 def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:

@@ -4,15 +4,14 @@ Nothing is compared, so that 10^9 operations take minutes; what is looked for is
 operation that is refused as malformed, a crash.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
 import numpy.typing as npt
 
 from ..mm import OPERATION, Migratetype, PageClass, Zone
-from ..mm.errors import InvariantError
-from .lockstep import is_promised
+from .invariants import violations
 from .world import World, random_world
 
 __all__ = ["BATCH", "BATCHES", "CoreFinding", "run_core"]
@@ -112,7 +111,11 @@ class _Batches:
         length = draw.choice([1, 2, block // 2 or 1, block, block, block + 1, 2 * block, 3 * block], len(at))
         length = np.minimum(length, world.nr_pages - start)
         ops["op"][at] = np.where(free, 4, 3)
-        ops["migratetype"][at] = Migratetype.CMA if world.cma and draw.random() < 0.5 else Migratetype.MOVABLE
+        ops["migratetype"][at] = Migratetype.MOVABLE
+        if world.cma and draw.random() < 0.5:
+            first = world.start_pfn + start
+            inside = [world.foreign_cma or world.in_area(*ends) for ends in zip(first, first + length, strict=True)]
+            ops["migratetype"][at[inside]] = Migratetype.CMA
         ops["flags"][at] = PageClass.KERNEL
         ops["order"][at] = 0
         ops["handle"][at] = self.count + which
@@ -132,11 +135,11 @@ def run_core(release: str, seed: int, case: int) -> tuple[int, CoreFinding | Non
     world = random_world(release, random)
     zone: Zone = world.zone()
     batches = _Batches(world, random)
+    # nothing here isolates by itself or gives up reserves
+    circumstances = replace(world.circumstances, isolations=False, unreserved=False)
     for number in range(BATCHES):
         zone.run(batches.next(), batches.handles)
-        try:
-            zone.check()
-        except InvariantError as broken:
-            if is_promised(broken.invariant, world):
-                return (number + 1) * BATCH, CoreFinding(case, world, number, broken.invariant, broken.message)
+        broken = violations(zone, circumstances)
+        if broken:
+            return (number + 1) * BATCH, CoreFinding(case, world, number, broken[0].invariant, str(broken[0]))
     return BATCHES * BATCH, None

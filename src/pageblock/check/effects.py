@@ -19,6 +19,7 @@ from .invariants import (
     HYGIENIC,
     ISOLATE,
     MERGEABLE,
+    Exemption,
     Found,
     Invariant,
     Violation,
@@ -348,19 +349,21 @@ def _type_name(mt: int) -> str:
     return Migratetype(mt).name
 
 
-_VANILLA_THP = "huge pages of all types share one per-cpu list: an unmovable request may get a page of a CMA pageblock"
-_WINDOW_CMA = "a CMA request whose window reaches out of its area; areas are aligned to windows"
-_UNDOES = "known weakness: the undo of a failed request runs over pageblocks that others isolated"
+_VANILLA_THP = Exemption(
+    "huge pages of all types share one per-cpu list: an unmovable request may get a page of a CMA pageblock"
+)
+_WINDOW_CMA = Exemption("a CMA request whose window reaches out of its area; areas are aligned to windows")
+_UNDOES = Exemption("known weakness: the undo of a failed request runs over pageblocks that others isolated")
 
 #: Every invariant of an operation.
 EFFECTS: tuple[Invariant, ...] = (
     Invariant("no BUG", no_bug),
     Invariant("isolated pages stay", isolated_pages_stay),
-    Invariant("CMA holds movable pages", cma_holds_movable, exceptions={"6.1-vanilla": _VANILLA_THP}),
+    Invariant("CMA holds movable pages", cma_holds_movable, exceptions={"6.1-vanilla": (_VANILLA_THP,)}),
     Invariant("CMA stays CMA", cma_stays),
     Invariant("isolation ends", isolation_ends),
-    Invariant("isolation of others", others_isolation, ALL - UNDOES_OTHERS, dict.fromkeys(UNDOES_OTHERS, _UNDOES)),
-    Invariant("types outside the request", types_outside, exceptions={"5.15": _WINDOW_CMA}),
+    Invariant("isolation of others", others_isolation, ALL - UNDOES_OTHERS, dict.fromkeys(UNDOES_OTHERS, (_UNDOES,))),
+    Invariant("types outside the request", types_outside, exceptions={"5.15": (_WINDOW_CMA,)}),
     Invariant("types of the request", types_inside),
     Invariant("pages outside the request", pages_outside),
     Invariant("pages in use", pages_in_use),

@@ -189,11 +189,21 @@ def summary(finding: Finding | CoreFinding) -> dict[str, object]:
 
 
 def lines_so_far(path: Path) -> list[bytes]:
-    """Lines of a log, none where there is no file yet. Raises InputError where lines cannot be added: before the long work."""
+    """Whole lines of a log, none where there is no file yet; a last line that was cut short is cut off.
+
+    Raises:
+        InputError: lines cannot be added. Before the long work.
+    """
     check_output(path, force=True)
     try:
         with path.open("r+b") as file:
-            return file.read().splitlines()
+            text = file.read()
+            whole = text.rfind(b"\n") + 1
+            # a file that is no log is left alone, and refused for its first line
+            if whole < len(text) and text[whole:].startswith(b'{"plan": '[: len(text) - whole]):
+                file.truncate(whole)
+                text = text[:whole]
+            return text.splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -201,7 +211,11 @@ def lines_so_far(path: Path) -> list[bytes]:
 
 
 class Log:
-    """A file with one line of JSON for each finished chunk, so that a run that was cut short counts and goes on."""
+    """A file with one line of JSON for each finished chunk, so that a run that was cut short counts and goes on.
+
+    ``done``: chunk -> operations. One in which something was found is not among them: it ended there, so it is run again, and
+    finds it again, or goes on where that has been mended.
+    """
 
     def __init__(self, path: Path | None, plan: Campaign) -> None:
         self.path = path
@@ -210,8 +224,13 @@ class Log:
         for number, line in enumerate([] if path is None else lines_so_far(path), 1):
             try:
                 row = json.loads(line)
-                if row["plan"] == self.key():
-                    self.done[operator.index(row["chunk"])] = operator.index(row["operations"])
+                if row["plan"] != self.key():
+                    continue
+                chunk, operations = operator.index(row["chunk"]), operator.index(row["operations"])
+                if row["finding"] is None:
+                    self.done[chunk] = operations
+                else:
+                    self.done.pop(chunk, None)
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise InputError(f"{path}, line {number}: this is no line of a fuzz log: name another file") from None
 

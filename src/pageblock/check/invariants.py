@@ -15,7 +15,18 @@ from ..mm import RELEASES, Migratetype, Zone
 from ..mm import release as find_release
 from .state import FREE, PER_CPU, State, state_of
 
-__all__ = ["ALL", "INVARIANTS", "MERGEABLE", "Invariant", "Violation", "base_of", "promises", "violations"]
+__all__ = [
+    "ALL",
+    "INVARIANTS",
+    "MERGEABLE",
+    "Circumstances",
+    "Exemption",
+    "Invariant",
+    "Violation",
+    "base_of",
+    "promises",
+    "violations",
+]
 
 #: Types that can fall back to each other (migratetype_is_mergeable, include/linux/mmzone.h, 5.18).
 MERGEABLE = frozenset({int(Migratetype.UNMOVABLE), int(Migratetype.MOVABLE), int(Migratetype.RECLAIMABLE)})
@@ -46,17 +57,43 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a zone has been through that decides which promises hold; nothing of it by default.
+
+    ``cut``: it begins or ends inside a pageblock; ``ranges``: contiguous ranges were asked for; ``isolations``: pageblocks stay
+    isolated while others allocate, free and isolate; ``foreign_cma``: CMA requests for pageblocks that are not CMA;
+    ``unreserved``: HIGHATOMIC pageblocks were given up.
+    """
+
+    cut: bool = False
+    ranges: bool = False
+    isolations: bool = False
+    foreign_cma: bool = False
+    unreserved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """What a release does otherwise, and why that is no bug of the model.
+
+    ``when``: the name of the circumstance that it takes; empty: it is told, and the invariant asked for all the same.
+    """
+
+    words: str
+    when: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Invariant:
     """A rule with a name. ``check(subject)`` yields (pfn, expected, found) for each breach.
 
-    ``promised``: the releases that promise it; ``exceptions``: release -> what it does otherwise, and why that is no bug
-    of the model.
+    ``promised``: the releases that promise it; ``exceptions``: release -> what it does otherwise.
     """
 
     name: str
     check: Callable[[Any], Iterator[tuple[int | None, str, str]]]
     promised: frozenset[str] = ALL
-    exceptions: dict[str, str] = field(default_factory=dict)
+    exceptions: dict[str, tuple[Exemption, ...]] = field(default_factory=dict)
 
     @property
     def rule(self) -> str:
@@ -78,9 +115,11 @@ def base_of(release: str) -> str:
     return find_release(release).base
 
 
-def promises(invariant: Invariant, release: str) -> bool:
-    """Whether a release, or a release with switches, promises it."""
-    return base_of(release) in invariant.promised
+def promises(invariant: Invariant, release: str, circumstances: Circumstances = Circumstances()) -> bool:
+    """Whether a release, or a release with switches, promises it in such circumstances."""
+    base = base_of(release)
+    exempt = any(one.when and getattr(circumstances, one.when) for one in invariant.exceptions.get(base, ()))
+    return base in invariant.promised and not exempt
 
 
 Found = Iterator[tuple[int | None, str, str]]
@@ -276,21 +315,30 @@ def _name(mt: int | None) -> str:
     return "none" if mt is None else Migratetype(mt).name
 
 
-#: A pageblock that reaches beyond the zone's end, once it has been isolated.
-_PAST_END = "a pageblock that reaches out of the zone is isolated without its free pages, which stay on other lists"
-_COUNTED_PAST_END = "an isolated pageblock that reaches out of the zone leaves its free pages counted"
-_UNRESERVED = "a pageblock that leaves the HIGHATOMIC reserve is moved to other lists, not merged"
-#: Of 6.1, as the explorer shows (docs/bugs.md).
-_NEIGHBOURS = (
-    "; the pages of two pageblocks that two callers isolate merge, and the first that gives its own back takes both"
+_PAST_END = Exemption(
+    "a pageblock that reaches out of the zone is isolated without its free pages, which stay where they are, and counted",
+    "cut",
+)
+_NEIGHBOURS = Exemption(
+    "the pages of two pageblocks that two callers isolate merge, and the first that gives its own back takes both; "
+    "a block above pageblock order that is no compound page is isolated in part and freed whole",
+    "isolations",
+)
+_NAIVE = Exemption("a range request that isolates a part of a free page moves all of it or nothing: the bug", "ranges")
+_FOREIGN_CMA = Exemption(
+    "a CMA request for memory of no area makes CMA what it gives back, below free pages that reach out of it",
+    "foreign_cma",
+)
+_UNRESERVED = Exemption(
+    "a pageblock that leaves the HIGHATOMIC reserve is moved to other lists, not merged", "unreserved"
 )
 _MOVES_HEADS = ALL - HYGIENIC
+_OF_RELEASE: dict[str, tuple[Exemption, ...]] = {"naive": (_NAIVE,), "6.1": (_NEIGHBOURS,), "6.1-vanilla": (_NEIGHBOURS,)}
 
 
-def _but_6_1(words: str) -> dict[str, str]:
-    """What the releases do otherwise that move free pages by their heads."""
-    more = dict.fromkeys(("6.1", "6.1-vanilla"), words + _NEIGHBOURS)
-    return {**dict.fromkeys(sorted(_MOVES_HEADS), words), **more}
+def _unhygienic(*more: Exemption) -> dict[str, tuple[Exemption, ...]]:
+    """What the releases do otherwise that move free pages by their heads, whatever else their pageblocks are."""
+    return {name: (_PAST_END, *more, *_OF_RELEASE.get(name, ())) for name in _MOVES_HEADS}
 
 
 #: Every invariant of a state. The names are those that ``Zone.check`` uses.
@@ -300,23 +348,23 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("every free block listed", every_free_block_listed),
     Invariant("one state", one_state),
     Invariant("zone end", zone_end),
-    Invariant("buddies merged", buddies_merged, exceptions=dict.fromkeys(ALL, _UNRESERVED)),
-    Invariant("isolated list", isolated_list, exceptions=_but_6_1(_PAST_END)),
+    Invariant("buddies merged", buddies_merged, exceptions=dict.fromkeys(ALL, (_UNRESERVED,))),
+    Invariant("isolated list", isolated_list, exceptions=_unhygienic()),
     Invariant("list hygiene", list_hygiene, HYGIENIC),
-    Invariant("kept apart", kept_apart),
+    Invariant("kept apart", kept_apart, ALL - {"naive"}, exceptions=_unhygienic(_FOREIGN_CMA)),
     Invariant("per-cpu lists", per_cpu_lists),
-    Invariant("NR_FREE_PAGES", nr_free_pages, exceptions=_but_6_1(_COUNTED_PAST_END)),
-    Invariant("NR_FREE_CMA_PAGES", nr_free_cma_pages),
-    Invariant("nr_isolate_pageblock", nr_isolate_pageblock),
+    Invariant("NR_FREE_PAGES", nr_free_pages, exceptions=_unhygienic()),
+    Invariant("NR_FREE_CMA_PAGES", nr_free_cma_pages, exceptions=_unhygienic(_FOREIGN_CMA)),
+    Invariant("nr_isolate_pageblock", nr_isolate_pageblock, exceptions=_OF_RELEASE),
 )
 
 
-def violations(subject: Zone | State) -> list[Violation]:
-    """Every breach of what the state's release promises, invariant by invariant. []: all hold."""
+def violations(subject: Zone | State, circumstances: Circumstances = Circumstances()) -> list[Violation]:
+    """Every breach of what the state's release promises in such circumstances, invariant by invariant. []: all hold."""
     state = subject if isinstance(subject, State) else state_of(subject)
     return [
         Violation(invariant.name, *breach)
         for invariant in INVARIANTS
-        if promises(invariant, state.release)
+        if promises(invariant, state.release, circumstances)
         for breach in invariant.check(state)
     ]

@@ -7,7 +7,8 @@ import numpy as np
 
 from ..errors import PageblockError
 from ..mm import OPERATION, Migratetype
-from ..mm.errors import ContigRefused, InvariantError, KernelBugError
+from ..mm.errors import ContigRefused, KernelBugError
+from .invariants import violations
 from .world import World
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "Difference",
     "Lockstep",
     "Operation",
-    "is_promised",
     "run",
 ]
 
@@ -33,22 +33,14 @@ ALLOC, FREE, CONTIG, FREE_CONTIG, ATOMIC, ISOLATE, UNDO, CONTIG_PAGES, UNRESERVE
 #: Kind, order, migratetype, flags, handle, first page counted from the zone's first, pages: the fields of ``OPERATION``.
 Operation = tuple[int, int, int, int, int, int, int]
 
+#: Those after which the owners' pages are compared instead of the moves, which the model does not tell.
+MOVES_UNTOLD = (ISOLATE, CONTIG_PAGES)
+
+#: What moved: source, target, order.
+Moves = list[tuple[int, int | None, int]]
+
 #: An empty handle of ``Zone.run``.
 EMPTY = 0xFFFFFFFF
-
-#: Invariants of the model that every release keeps.
-ALWAYS = {"list links", "listed block", "one state", "every free block listed", "zone end", "per-cpu lists"}
-
-#: Those that hold since 6.10 only: before, releases themselves let counters and list types go wrong.
-SINCE_HYGIENE = {"NR_FREE_PAGES", "NR_FREE_CMA_PAGES", "nr_isolate_pageblock", "isolated list", "list hygiene"}
-
-
-def is_promised(invariant: str, world: World) -> bool:
-    """Whether the release of a world keeps an invariant of ``Zone.check``, whatever is asked of it.
-
-    "buddies merged" none does: pageblocks are given back without a look at their neighbours.
-    """
-    return invariant in ALWAYS or (world.rules.hygiene and invariant in SINCE_HYGIENE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +66,13 @@ class Lockstep:
         self.handles = np.full(handles, EMPTY, np.uint32)
         self.base = self.zone.base()
         self.invariants = invariants
+        self.circumstances = world.circumstances
         self.pending: list[Operation] = []
         self.answers: list[int] = []
+        # for each pending operation how much the reference has moved by its end
+        self.moved: list[int] = []
         self.done = 0
+        self.difference: Difference | None = None
 
     # ---- one side at a time ----
 
@@ -85,6 +81,9 @@ class Lockstep:
         answer = self.on_reference(operation)
         self.pending.append(operation)
         self.answers.append(answer)
+        self.moved.append(len(self.reference.moves))
+        if operation[0] in MOVES_UNTOLD and self.difference is None:
+            self.difference = self.compare(False) or self.compare_handles()
         return answer
 
     def on_reference(self, operation: Operation) -> int:
@@ -146,10 +145,9 @@ class Lockstep:
         except KernelBugError:
             return -131
 
-    def run_model(self) -> list[int]:
-        """Do what is pending on the model, in as few calls as possible; its answers."""
+    def run_model(self, moves: Moves) -> list[int]:
+        """Do what is pending on the model, in as few calls as possible; its answers. ``moves`` receives what ranges moved."""
         answers: list[int] = []
-        moves: list[tuple[int, int | None, int]] = []
         at = 0
         pending = self.pending
         while at < len(pending):
@@ -163,38 +161,60 @@ class Lockstep:
             ops = np.array(pending[at:end], dtype=OPERATION)
             answers += self.zone.run(ops, self.handles, moves).tolist()
             at = end
-        self.model_moves = moves
         return answers
 
     # ---- comparing ----
 
     def compare(self, state: bool) -> Difference | None:
-        """Let the model do what is pending, and compare the answers, with ``state`` also all that either side holds."""
-        expected, pending = self.answers, self.pending
+        """Let the model do what is pending, and compare answers and moves, with ``state`` also all that either side holds."""
+        if self.difference is not None:
+            return self.difference
+        moves: Moves = []
         try:
-            answers = self.run_model()
+            answers = self.run_model(moves)
         except PageblockError as error:
-            return Difference(self.done + len(pending), "error", " ".join(str(error).split()), "no error")
-        self.pending, self.answers = [], []
-        if answers != expected:
-            for index, (mine, theirs) in enumerate(zip(answers, expected, strict=True)):
-                if mine != theirs:
-                    return Difference(self.done + index + 1, "answer", str(mine), str(theirs))
-        self.done += len(expected)
+            return Difference(self.done + len(self.pending), "error", " ".join(str(error).split()), "no error")
+        difference = self.parted(answers, moves)
+        if difference is not None:
+            return difference
+        self.done += len(answers)
+        self.pending, self.answers, self.moved = [], [], []
+        self.reference.moves.clear()
         return self.compare_states() if state else None
+
+    def parted(self, answers: list[int], moves: Moves) -> Difference | None:
+        """The first operation that the two answered differently, or for which they moved a page to different places."""
+        at = next((i for i, pair in enumerate(zip(answers, self.answers, strict=True)) if pair[0] != pair[1]), None)
+        theirs: Moves = []
+        ends = []
+        before = 0
+        for operation, end in zip(self.pending, self.moved, strict=True):
+            theirs += [] if operation[0] in MOVES_UNTOLD else self.reference.moves[before:end]
+            ends.append(len(theirs))
+            before = end
+        if moves != theirs:
+            first = next((i for i, (a, b) in enumerate(zip(moves, theirs, strict=False)) if a != b), None)
+            if first is None:
+                first = min(len(moves), len(theirs))
+            # a move that the reference does not make belongs to the operation behind its last one
+            index = next((i for i, end in enumerate(ends) if end > first), len(ends) - 1)
+            if at is None or index < at:
+                return Difference(self.done + index + 1, "moves", told(moves, first), told(theirs, first))
+        if at is not None:
+            return Difference(self.done + at + 1, "answer", str(answers[at]), str(self.answers[at]))
+        return None
 
     def compare_states(self) -> Difference | None:
         """Free lists in order, pageblock types, counters, handles; then the model's invariants."""
         for what, mine, theirs in self.states():
             if mine != theirs:
                 return Difference(self.done, what, str(mine), str(theirs))
+        difference = self.compare_handles()
+        if difference is not None:
+            return difference
         if self.invariants:
-            try:
-                self.zone.check()
-            except InvariantError as broken:
-                if not is_promised(broken.invariant, self.world):
-                    return None
-                return Difference(self.done, broken.invariant, broken.message, None)
+            for broken in violations(self.zone, self.circumstances):
+                return Difference(self.done, broken.invariant, str(broken), None)
         return None
 
     def states(self) -> list[tuple[str, object, object]]:
@@ -211,10 +231,22 @@ class Lockstep:
             for mt, entries in enumerate(lists):
                 name = f"order {order} {Migratetype(mt).name} list"
                 found.append((name, zone.free_list(order, mt).tolist(), list(entries)))
+        return found
+
+    def compare_handles(self) -> Difference | None:
+        """Where each owner's first page is."""
         held = np.flatnonzero(self.handles != EMPTY)
         mine = dict(zip(held.tolist(), (self.handles[held].astype(np.int64) + self.base).tolist(), strict=True))
-        found.append(("handles", mine, dict(sorted(reference.handles.items()))))
-        return found
+        theirs = dict(sorted(self.reference.handles.items()))
+        return None if mine == theirs else Difference(self.done, "handles", str(mine), str(theirs))
+
+
+def told(moves: Moves, at: int) -> str:
+    """One of the moves in words."""
+    if at >= len(moves):
+        return "none"
+    source, target, order = moves[at]
+    return f"{source} to {target}, order {order}"
 
 
 def run(

@@ -65,7 +65,6 @@ class Workload:
         self.often = random.choice((0.01, 0.03, 0.1))
         self.atomic = random.choice((0.0, 0.0, 0.05, 0.3)) if self.world.low else random.choice((0.0, 0.02))
         self.used = 0.0
-        self.special = random.random() < 0.5
 
     def draw(self) -> Operation:
         """The next operation, done on the reference."""
@@ -116,10 +115,10 @@ class Workload:
             handle, nr_pages = self.ranges.pop(random.randrange(len(self.ranges)))
             self.empty.append(handle)
             return self.do((FREE_CONTIG, 0, 0, 0, handle, 0, nr_pages))
-        if self.special and chance < 0.5:
+        if self.world.special and chance < 0.5:
             return self.draw_special(random.random())
         start, nr_pages = self.draw_place()
-        mt = CMA if self.world.cma and random.random() < 0.5 else MOVABLE
+        mt = self.draw_type(start, nr_pages)
         if not self.empty:
             return self.do((UNDO, 0, mt, 0, 0, start, nr_pages))
         handle = self.empty.pop()
@@ -133,12 +132,12 @@ class Workload:
     def draw_special(self, chance: float) -> Operation:
         """Isolation by itself, alloc_contig_pages, the HIGHATOMIC reserve."""
         random = self.random
-        mt = CMA if self.world.cma and random.random() < 0.5 else MOVABLE
         if self.isolated and chance < 0.4:
             start, nr_pages = self.isolated.pop(random.randrange(len(self.isolated)))
-            return self.do((UNDO, 0, mt, 0, 0, start, nr_pages))
+            return self.do((UNDO, 0, self.draw_type(start, nr_pages), 0, 0, start, nr_pages))
         if chance < 0.75:
             start, nr_pages = self.draw_place()
+            mt = self.draw_type(start, nr_pages)
             operation = self.do((ISOLATE, 0, mt, 0, 0, start, nr_pages))
             if self.answer == 0:
                 self.isolated.append((start, nr_pages))
@@ -157,6 +156,13 @@ class Workload:
         else:
             self.empty.append(handle)
         return operation
+
+    def draw_type(self, start: int, nr_pages: int) -> int:
+        """What a range is asked for as: MOVABLE or CMA."""
+        world = self.world
+        first = world.start_pfn + start
+        may = world.cma if world.foreign_cma else world.in_area(first, first + nr_pages)
+        return CMA if may and self.random.random() < 0.5 else MOVABLE
 
     def draw_place(self) -> tuple[int, int]:
         """A range of the zone, counted from its first page, near a boundary."""

@@ -6,6 +6,7 @@ from random import Random
 
 from ..errors import InputError
 from ..mm import Migratetype, PageClass, Zone
+from .invariants import Circumstances
 from .reference import RELEASES, Reference, Rules, rules_of
 from .reference.request import Marks
 
@@ -22,6 +23,8 @@ class World:
     Ranges are half open, absolute, ascending and do not overlap. ``minimum``, ``low``: watermarks, pages.
     ``zone_movable``: the zone is ZONE_MOVABLE, where only reserved pages stand in the way of isolation.
     ``model``: the model's release where it is to differ from the reference's, to see that a difference is found.
+    ``special``: pageblocks are isolated by themselves and HIGHATOMIC ones given up; ``foreign_cma``: CMA requests come for any
+    memory, not for that of areas only, as a kernel's do. Both decide which invariants a release promises.
     """
 
     release: str
@@ -35,6 +38,19 @@ class World:
     low: int = 0
     model: str | None = None
     zone_movable: bool = False
+    special: bool = True
+    foreign_cma: bool = True
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What decides which invariants hold here, where all kinds of operations are drawn."""
+        inside = (1 << self.pageblock_order) - 1
+        cut = bool(self.start_pfn & inside or self.end_pfn & inside)
+        return Circumstances(cut, True, self.special, self.foreign_cma, self.special)
+
+    def in_area(self, start: int, end: int) -> bool:
+        """Whether a CMA area holds all of a range of pfns."""
+        return any(first <= start and end <= last for first, last in self.cma)
 
     @property
     def end_pfn(self) -> int:
@@ -168,5 +184,7 @@ def random_world(release: str, random: Random, model: str | None = None) -> Worl
         minimum,
         low,
         model,
-        random.random() < 0.1,
+        zone_movable=random.random() < 0.1,
+        special=random.random() < 0.5,
+        foreign_cma=bool(cma) and random.random() < 0.5,
     )

@@ -22,6 +22,7 @@ from ..check.lockstep import (
 from ..check.workload import HANDLES
 from ..check.world import World
 from ..mm import Migratetype, PageClass, PageFlag
+from .terminal import counted
 
 __all__ = ["core_finding_json", "describe", "finding_json", "show_core_finding", "show_finding"]
 
@@ -104,7 +105,8 @@ def show_finding(finding: Finding, console: Console) -> None:
     world, difference = finding.world, finding.difference
     parted = "DIFFERENCE" if difference.reference is not None else "VIOLATED"
     console.print(
-        f"{parted} under {world.release} after {len(finding.operations)} operations: {difference.what}", markup=False
+        f"{parted} under {world.release} after {counted(len(finding.operations), 'operation')}: {difference.what}",
+        markup=False,
     )
     show_world(world, console)
     table = Table(box=None)

@@ -1,8 +1,8 @@
-"""Where the tables go: the terminal, or a pipe or file of a fixed width."""
+"""Where the tables go: the terminal, or a pipe or file of a fixed width; and how things are counted in words."""
 
 from rich.console import Console
 
-__all__ = ["stdout"]
+__all__ = ["counted", "stdout"]
 
 
 class _Console(Console):
@@ -16,3 +16,8 @@ def stdout(width: int = 120) -> Console:
     # what is printed holds names and texts of the machine: brackets in them are brackets
     console = _Console(markup=False)
     return console if console.is_terminal else _Console(width=width, highlight=False, markup=False)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 operation", "2,000 operations"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

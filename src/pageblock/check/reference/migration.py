@@ -23,7 +23,7 @@ class Migration(Isolation):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
         self.handles: dict[int, int] = {}
-        self.moves: list[tuple[int, int, int]] = []
+        self.moves: list[tuple[int, int | None, int]] = []
 
     def candidates(self, pfn: int, end: int) -> tuple[list[int], int]:
         """isolate_migratepages_range: heads of at least 32 pages that may move, and where to go on.

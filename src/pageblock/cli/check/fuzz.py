@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from ...check.core import CoreFinding, run_core
+from ...check.core import BATCH, CoreFinding, run_core
 from ...check.fuzz import Campaign, Case, Finding, Log, campaign, draw_case, known_releases, shortest
 from ...mm import release as find_release
 from ...view.fuzz import core_finding_json, finding_json, show_core_finding, show_finding
 from ...view.progress import operation_progress
-from ...view.terminal import stdout
+from ...view.terminal import counted, stdout
 
 __all__ = ["command"]
 
@@ -81,7 +81,7 @@ def command(
             "releases": plan.releases,
             "seed": seed,
             "operations": done,
-            "interval": interval,
+            "interval": BATCH if core_only else interval,
             "core_only": core_only,
             "interrupted": interrupted,
             "differences": [
@@ -131,11 +131,11 @@ def _show(plan: Campaign, findings: list[Finding | CoreFinding], done: int, rate
             show_core_finding(finding, plan.seed, console)
         else:
             show_finding(finding, console)
-    how = "the core's invariants checked" if plan.core else f"states compared every {plan.interval:,}"
-    what = "violations" if plan.core else "differences"
+    how = f"invariants checked every {BATCH:,}" if plan.core else f"states compared every {plan.interval:,}"
+    what = "violation" if plan.core else "difference"
     console.print(
         f"{'interrupted: ' if interrupted else ''}{done:,} operations on {', '.join(plan.releases)}, seed {plan.seed}, "
-        f"{how}: {len(findings)} {what} ({rate:,.0f} operations/s)",
+        f"{how}: {counted(len(findings), what)} ({rate:,.0f} operations/s)",
         markup=False,
         highlight=False,
         soft_wrap=True,
