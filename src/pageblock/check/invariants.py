@@ -333,7 +333,11 @@ _UNRESERVED = Exemption(
     "a pageblock that leaves the HIGHATOMIC reserve is moved to other lists, not merged", "unreserved"
 )
 _MOVES_HEADS = ALL - HYGIENIC
-_OF_RELEASE: dict[str, tuple[Exemption, ...]] = {"naive": (_NAIVE,), "6.1": (_NEIGHBOURS,), "6.1-vanilla": (_NEIGHBOURS,)}
+_OF_RELEASE: dict[str, tuple[Exemption, ...]] = {
+    "naive": (_NAIVE,),
+    "6.1": (_NEIGHBOURS,),
+    "6.1-vanilla": (_NEIGHBOURS,),
+}
 
 
 def _unhygienic(*more: Exemption) -> dict[str, tuple[Exemption, ...]]:
