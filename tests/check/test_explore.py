@@ -4,11 +4,13 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pageblock import Migratetype, PageClass, Zone
-from pageblock.check.explorer import Bounds, Exploration, explore
+from pageblock.check.explorer import Bounds, Exploration, expand, explore
 from pageblock.check.explorer import codes as codes_module
+from pageblock.check.explorer import step as step_module
 from pageblock.check.explorer.explore import Search
 from pageblock.check.explorer.promises import promised
 from pageblock.check.explorer.trace_out import trace_text
@@ -17,6 +19,9 @@ from pageblock.errors import PageblockError
 from pageblock.lab import replay
 from pageblock.mm import release as find_release
 from pageblock.view.explore import promise_table
+
+#: The functions of mm/ by the names that the explorer calls them by.
+step = vars(step_module)
 
 RELEASES = ("5.15", "seed", "6.1", "6.12", "6.19")
 
@@ -332,3 +337,61 @@ def test_the_table_of_promises_in_the_documentation_is_this_one() -> None:
     assert promise_table(("naive", "5.15", "seed", "6.1", "6.12", "6.19")) in document.read_text(), (
         "write view.explore.promise_table() into docs/check.md"
     )
+
+
+class Hand:
+    """The explorer's plain Python form in the boot state of some bounds: operation by operation."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        rules = np.array(find_release(bounds.release).rules, np.uint32)
+        self.rows = {tuple(row): i for i, row in enumerate(bounds.table().tolist())}
+        self.explorer = expand.Explorer(
+            bounds.nr_pages, bounds.max_order, bounds.pageblock_order, rules, bounds.table(), (3, 5)
+        )
+        self.explorer.settle(**bounds.settings())
+        state = bounds.boot().saved_state()
+        self.explorer.enter(self.explorer.load(state["arrays"], state["counters"])[0])
+
+    def act(self, what: int, first: int, second: int = 0) -> int:
+        """Do an operation: the promise that it breaks."""
+        return int(self.explorer.act(self.rows[what, first, second])[1])
+
+
+def but_the_last(free: Any) -> Any:
+    """A free_contig_range that forgets the last page."""
+    return lambda zone, start, end: free(zone, start, end - 1)
+
+
+def test_a_page_that_is_not_given_back_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies in a block of its own, so that no gap shows it."""
+    hand = Hand(Bounds(release="6.1"))
+    assert hand.act(codes_module.DO_CONTIG, 0, 2) == codes_module.BREACH_NONE
+    monkeypatch.setitem(step, "free_contig_range", but_the_last(step["free_contig_range"]))
+    assert hand.act(codes_module.DO_FREE_CONTIG, 0) == codes_module.BREACH_LOST
+
+
+@pytest.mark.parametrize("answer", [0, -16])
+def test_a_range_that_takes_a_page_more_loses_it(monkeypatch: pytest.MonkeyPatch, answer: int) -> None:
+    hand = Hand(Bounds(release="6.1"))
+    take = step["alloc_contig_range"]
+
+    def more(zone: Any, start: int, end: int, *rest: Any) -> int:
+        assert take(zone, start, end + 1, *rest) == 0
+        return answer
+
+    monkeypatch.setitem(step, "alloc_contig_range", more)
+    assert hand.act(codes_module.DO_CONTIG, 0, 2) == codes_module.BREACH_LOST
+
+
+def test_a_block_that_is_smaller_than_granted_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = Hand(Bounds(release="6.1"))
+    alloc = step["alloc_pages"]
+    monkeypatch.setitem(step, "alloc_pages", lambda zone, order, *rest: alloc(zone, max(0, order - 1), *rest))
+    assert hand.act(codes_module.DO_ALLOC, 1, int(Migratetype.MOVABLE)) == codes_module.BREACH_LOST
+
+
+@pytest.mark.parametrize(("pages", "max_order"), [(10, 3), (12, 3), (20, 4), (24, 4)])
+def test_a_window_that_reaches_out_of_the_zone_is_refused_rightly(pages: int, max_order: int) -> None:
+    """5.15 isolates whole windows, and finds no memory behind the zone's end."""
+    done = explore(Bounds(release="5.15", nr_pages=pages, max_order=max_order, depth=3), jobs=1)
+    assert done.broken is None

@@ -13,7 +13,7 @@ if not cython.compiled:
     from .codes import BREACH_BUG, BREACH_LOST, BREACH_NONE, SENT_SLOTS
     from .small_zone import SmallZone
     from .state import copy_record, pack, remember, restore, take_fingerprint, unpack
-    from .step import broken_by, broken_in, isolations, perform, possible
+    from .step import broken_by, broken_in, in_use, isolations, perform, possible
 
 
 @cython.cfunc
@@ -62,6 +62,7 @@ def follow(s: SmallZone, state: cython.ulonglong) -> cython.uint:
     weak: cython.ulonglong
     isolate: cython.bint = isolations(s) < s.most_isolated
     remember(s)
+    s.in_use_before = in_use(s, s.state)
     for op in range(s.nr_ops):
         if not possible(s, op, isolate):
             continue
@@ -153,6 +154,7 @@ class Explorer(SmallZone):
     def act(self, op: int) -> tuple[int, int]:
         """Do one operation in the present state: its result, and the promise that it or the state behind it breaks."""
         remember(self)
+        self.in_use_before = in_use(self, self.state)
         result = perform(self, op)
         breach = broken_by(self, op, result)
         if breach or self.overlapping:

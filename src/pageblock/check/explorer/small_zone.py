@@ -64,6 +64,8 @@ class SmallZone(ZoneState):
     flags_before: cython.p_uchar
     types_before: cython.p_uchar
     beneath_before: cython.p_uchar
+    in_use_before: cython.uint  # pages
+    released: cython.uint  # pages that the operation gives back
     free_before: cython.longlong
     cma_before: cython.longlong
     isolate_before: cython.longlong
@@ -163,6 +165,8 @@ class SmallZone(ZoneState):
         self.breach_state = 0
         self.breach_op = 0
         self.requests = 0
+        self.in_use_before = 0
+        self.released = 0
         self.isolated = 0
         self.windows_free = 0
         self.broken_pfn = 0

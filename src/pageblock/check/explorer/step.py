@@ -196,6 +196,7 @@ def perform(s: SmallZone, op: cython.uint) -> cython.longlong:
             return -ENOMEM
         return pfn
     if what == DO_FREE:
+        s.released = cython.cast(cython.uint, 1) << (s.state[first] & ORDER_MASK)
         free_pages(s, first)
     elif what == DO_CONTIG:
         return take_contig(s, first, first + second, MOVABLE, KIND_CONTIG_FIRST, KIND_CONTIG)
@@ -205,7 +206,9 @@ def perform(s: SmallZone, op: cython.uint) -> cython.longlong:
         s.signal_pending = False
         return rc
     elif what == DO_FREE_CONTIG:
-        free_contig_range(s, first, range_end(s, first, KIND_CONTIG))
+        pfn = range_end(s, first, KIND_CONTIG)
+        s.released = pfn - first
+        free_contig_range(s, first, pfn)
     elif what == DO_ISOLATE:
         return start_isolate_page_range(s, first, first + second, MOVABLE, 0)
     elif what == DO_UNDO:
@@ -215,7 +218,9 @@ def perform(s: SmallZone, op: cython.uint) -> cython.longlong:
     elif what == DO_CMA_ALLOC:
         return take_cma(s, first)
     else:
-        free_contig_range(s, first, range_end(s, first, KIND_CMA))
+        pfn = range_end(s, first, KIND_CMA)
+        s.released = pfn - first
+        free_contig_range(s, first, pfn)
     return 0
 
 
@@ -252,11 +257,17 @@ def changed_beside(s: SmallZone, start: cython.uint, end: cython.uint) -> cython
 @cython.nogil
 @cython.exceptval(check=False)
 def refused_for_nothing(s: SmallZone, start: cython.uint, end: cython.uint) -> cython.bint:
-    """Whether all windows of a refused range were free before, of types that may be isolated."""
+    """Whether all windows of a refused range were free before, of types that may be isolated.
+
+    One that reaches out of the zone, and would be isolated out there, is refused rightly.
+    """
     w: cython.uint
-    for w in range(start >> s.window_order, ((end - 1) >> s.window_order) + 1):
+    last: cython.uint = (end - 1) >> s.window_order
+    for w in range(start >> s.window_order, last + 1):
         if not s.windows_free >> w & 1:
             return False
+    if s.zone_end & ((1 << s.unit_order) - 1):
+        return (last + 1) << s.window_order <= s.zone_end
     return True
 
 
@@ -280,6 +291,58 @@ def wrong_page(s: SmallZone, pfn: cython.uint, order: cython.uint, mt: cython.ui
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def in_use(s: SmallZone, state: cython.p_uchar) -> cython.uint:
+    """Pages in use; ``state``: of the zone now, or before the operation."""
+    pfn: cython.uint = 0
+    pages: cython.uint = 0
+    while pfn < s.zone_end:
+        if state[pfn] & ALLOC:
+            pages += cython.cast(cython.uint, 1) << (state[pfn] & ORDER_MASK)
+        pfn += cython.cast(cython.uint, 1) << (state[pfn] & ORDER_MASK)
+    return pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def misplaced(s: SmallZone, op: cython.uint, result: cython.longlong) -> cython.bint:
+    """Whether other pages changed hands than those that were asked for.
+
+    What is granted is in use from then on, all of it; what is given back is not; and beside that as many pages are in use as
+    before. Migration takes a page for each that it frees.
+    """
+    what: cython.uint = s.op_what[op]
+    pfn: cython.uint = s.op_first[op]
+    pages: cython.uint = 0
+    end: cython.uint
+    gives_back: cython.bint = what == DO_FREE or what == DO_FREE_CONTIG or what == DO_CMA_RELEASE
+    if gives_back:
+        pages = s.released
+        for end in range(pfn, pfn + pages):
+            if s.state[end] & ALLOC:
+                s.broken_pfn = end
+                return True
+        return in_use(s, s.state) + pages != s.in_use_before
+    if result >= 0 and what == DO_ALLOC:
+        pages = cython.cast(cython.uint, 1) << pfn
+        pfn = cython.cast(cython.uint, result)
+        if s.state[pfn] != ALLOC | s.op_first[op]:
+            s.broken_pfn = pfn
+            return True
+    elif result >= 0 and (what == DO_CONTIG or what == DO_INTERRUPTED):
+        pages = s.op_second[op]
+        for end in range(pfn, pfn + pages):
+            if s.state[end] != ALLOC:
+                s.broken_pfn = end
+                return True
+    elif result >= 0 and what == DO_CMA_ALLOC:
+        pages = pfn
+    return in_use(s, s.state) != s.in_use_before + pages
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def broken_by(s: SmallZone, op: cython.uint, result: cython.longlong) -> cython.uint:
     """The promise that an operation broke by what it did, whatever state it left: BREACH_*.
 
@@ -295,6 +358,8 @@ def broken_by(s: SmallZone, op: cython.uint, result: cython.longlong) -> cython.
     i: cython.uint
     if result == -ENOTRECOVERABLE:
         return BREACH_BUG if s.promises & HOLDS_BUG else BREACH_NONE
+    if s.promises & HOLDS_LOST and misplaced(s, op, result):
+        return BREACH_LOST
     if what == DO_ALLOC and result >= 0:
         i = wrong_page(s, cython.cast(cython.uint, result), first, second)
         if i:
