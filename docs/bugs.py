@@ -14,6 +14,7 @@ from typing import Any
 
 from pageblock.cli import main
 from pageblock.mm.release import FAULTS, PLANTED
+from pageblock.view.terminal import counted
 
 __all__ = ["BUGS", "Bug", "Found", "found", "rewritten", "table"]
 
@@ -113,11 +114,11 @@ def found(bug: Bug) -> Found:
         (one,) = told["differences"]
         words = f"the model answers {one['model']}, the reference {one['reference']}"
         steps = one["operations"]
-        shown = (f"… {len(steps) - 1} operations …", steps[-1])
-        return Found(command, f"{told['operations']:,} operations, {len(steps)} left", shown, words)
+        shown = tuple(steps) if len(steps) < 5 else (f"… {len(steps) - 1} operations …", steps[-1])
+        return Found(command, f"{counted(told['operations'], 'operation')}, {len(steps)} left", shown, words)
     violation = told["violation"]
     steps = tuple(_step(step) for step in violation["steps"])
-    return Found(command, f"{told['states']:,} states", steps or ("(boot)",), violation["words"])
+    return Found(command, counted(told["states"], "state"), steps or ("(boot)",), violation["words"])
 
 
 def _step(step: dict[str, Any]) -> str:

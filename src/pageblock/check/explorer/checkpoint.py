@@ -62,19 +62,23 @@ def _digest(array: Any) -> str:
     return hashlib.blake2b(np.ascontiguousarray(array).data, key=f"{array.dtype.str}{array.shape}".encode()).hexdigest()
 
 
+class _ChangedError(ValueError):
+    """An array is not as it was written."""
+
+
 class _Arrays:
-    """The arrays of a file, each as it was written. ``[name]`` raises ValueError where it is not."""
+    """The arrays of a file, each as it was written. ``[name]`` raises ``_ChangedError`` where it is not."""
 
     def __init__(self, file: Any) -> None:
         self.file = file
         if bytes(file["digest"]) != _digest(file["told"]).encode():
-            raise ValueError("its description was changed")
+            raise _ChangedError("its description was changed")
         self.told: dict[str, Any] = json.loads(bytes(file["told"]))
 
     def __getitem__(self, name: str) -> Any:
         array = self.file[name]
         if _digest(array) != self.told["digests"][name]:
-            raise ValueError(f"{name} was changed")
+            raise _ChangedError(f"{name} was changed")
         return array
 
 
@@ -108,7 +112,8 @@ def load(path: Path, depth: int | None, memory: int) -> tuple[Search, str]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise InputError(f"{path}: this is no whole exploration ({error}): name a file that --out wrote") from None
+        why = f" ({error})" if isinstance(error, _ChangedError) else ""
+        raise InputError(f"{path}: this is no whole exploration{why}: name a file that --out wrote") from None
 
 
 def _restored(path: Path, file: _Arrays, told: dict[str, Any], depth: int | None, memory: int) -> tuple[Search, str]:

@@ -1,6 +1,7 @@
 """``pageblock check explore``."""
 
 import json
+import math
 import os
 import signal
 import time
@@ -28,6 +29,8 @@ from ...view.searched import searched_json, show_searched
 
 __all__ = ["command"]
 
+_COMMANDLINE = click.core.ParameterSource.COMMANDLINE
+
 #: Options that a file to go on with decides.
 _OF_THE_FILE = (
     "release",
@@ -46,6 +49,17 @@ _OF_THE_FILE = (
     "jobs",
     "out",
 )
+
+
+#: Options that the search for gigantic pages takes.
+_OF_GIGANTIC = {"release", "pages", "pageblock_order", "max_order", "depth", "gigantic", "force", "as_json"}
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Seconds, and not the words that floats have beside numbers."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds", ctx, param)
+    return value
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -111,7 +125,9 @@ def _types(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
     metavar="MIB",
     help="Beyond it the frontier goes to disk.",
 )
-@click.option("--time", "seconds", type=click.FloatRange(0), metavar="SECONDS", help="End after this long.")
+@click.option(
+    "--time", "seconds", type=click.FloatRange(0), callback=_finite, metavar="SECONDS", help="End after this long."
+)
 @click.option("--out", metavar="FILE", help="Keep all states here, every minute and at the end, to go on with.")
 @click.option("--resume", metavar="FILE", help="Go on with what --out kept.")
 @click.option("--trace", metavar="FILE", help="Write a sequence that breaks a promise as a trace for pageblock replay.")
@@ -151,8 +167,7 @@ def command(
     if held_to is None and "+bug-" in release:
         held_to = find_release(release).base
     if gigantic:
-        if out or resume or trace:
-            raise InputError("--gigantic is a search of its own: leave out --out, --resume and --trace")
+        _only(ctx, _OF_GIGANTIC)
         return _gigantic(release, pages, pageblock_order, max_order, 2 if depth is None else depth, as_json)
     keep = out or resume
     for name in (out, trace):
@@ -208,13 +223,22 @@ def _gigantic(release: str, pages: int, pageblock_order: int, max_order: int, de
     return 1 if isinstance(found, Broken) else 0
 
 
+def _only(ctx: click.Context, taken: set[str]) -> None:
+    """Other options are refused, where they would be passed over."""
+    given = [
+        max(param.opts, key=len)
+        for param in ctx.command.params
+        if param.name not in taken and ctx.get_parameter_source(param.name or "") is _COMMANDLINE
+    ]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: --gigantic is a search of its own, which does all there is; leave it out"
+        )
+
+
 def _only_new(ctx: click.Context) -> None:
     """A file to go on with says what is explored: options that would say it anew are refused."""
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in _OF_THE_FILE
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
+    given = [f"--{name.replace('_', '-')}" for name in _OF_THE_FILE if ctx.get_parameter_source(name) is _COMMANDLINE]
     if given:
         raise InputError(f"{', '.join(given)}: a file to go on with decides this itself; leave it out")
 
