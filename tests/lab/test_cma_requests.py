@@ -8,7 +8,16 @@ import pytest
 
 from pageblock.lab.engine import Counts
 from pageblock.lab.run import Settings, prepared
-from pageblock.lab.workload import FOREVER, TICK, Call, Requests, Running, Workload, World, make_requests
+from pageblock.lab.workload import (
+    FOREVER,
+    TICK,
+    Call,
+    Requests,
+    Running,
+    Workload,
+    World,
+    make_requests,
+)
 from pageblock.mm import Migratetype, PageClass, PageFlag
 
 RELEASES = ("5.15", "seed", "6.1", "6.12", "6.19")
@@ -105,3 +114,16 @@ def test_pinned_pages_make_a_request_busy(release: str) -> None:
 def test_pages_that_could_move_but_have_nowhere_to_go_are_no_memory(release: str) -> None:
     done = counted(Script([cma(TICK - 1, AREA)], [(0, 8000, ANON)]), release)
     assert (done.cma_success, done.cma_fail_busy, done.cma_fail_no_room, done.cma_fail_no_memory) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_files_make_way_for_what_has_nowhere_to_go(release: str) -> None:
+    # files fill all but the area's first half; what is free there lies in pageblocks that the last request isolates
+    halves = [cma(0, AREA // 2, TICK // 4), cma(1, AREA // 2)]
+    script = Script([*halves, cma(TICK - 1, 520)], [(TICK // 2, 300, ANON)])
+    files = Script(pages=[(TICK // 8, 7000, int(PageClass.FILE))], name="files", evictable=True)
+    engine, machine = prepared(Workload("w", (script, files)), replace(SMALL, release=release))
+    engine.tick(0)
+    machine.zones[0].check()
+    assert engine.counts.pages_moved >= 300
+    assert (engine.counts.cma_success, engine.counts.cma_fail_no_memory) == (3, 0)

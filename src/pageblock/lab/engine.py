@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ..consumers.cma import CmaArea
+from ..consumers.cma import CmaAnswer, CmaArea
 from ..mm import OPERATION, Migratetype, PageClass, PageFlag, Zone
 from ..mm.errors import ContigRefused
 from ..mm.results import ContigRange
@@ -451,12 +451,7 @@ class Engine:
         """cma_alloc from the first area that gives."""
         errno, tried = 0, 0
         for area in self.areas:
-            number, _ = self._zone_at(area.base_pfn)
-            answer = area.alloc(call.nr_pages, call.align, handles=self.handles.frames[number])
-            for attempt in answer.tries:
-                self._tried(attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
-            if any(attempt.done.reclaimed for attempt in answer.tries):
-                self._dropped(number)
+            answer = self._cma_alloc(area, call)
             if answer.pfn is not None:
                 self.counts.cma_success += 1
                 return answer.pfn, area
@@ -466,6 +461,22 @@ class Engine:
         self.errno = errno
         self._cma_failed(call.nr_pages, tried)
         return None
+
+    def _cma_alloc(self, area: CmaArea, call: Call) -> CmaAnswer:
+        """Ask one area. Where pages find no place to move to it reclaims, as alloc_migration_target may, and asks again.
+
+        What was free before may all have lain in the range itself.
+        """
+        number, _ = self._zone_at(area.base_pfn)
+        for _ in range(_RECLAIM_ROUNDS):
+            answer = area.alloc(call.nr_pages, call.align, handles=self.handles.frames[number])
+            for attempt in answer.tries:
+                self._tried(attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
+            if any(attempt.done.reclaimed for attempt in answer.tries):
+                self._dropped(number)
+            if answer.errno != ENOMEM or not answer.tries or not self._reclaim(call.nr_pages):
+                break
+        return answer
 
     def _cma_failed(self, nr_pages: int, tried: int) -> None:
         """Count why cma_alloc gave nothing. ``tried``: errno of the last try, 0: no place to try.
