@@ -12,10 +12,11 @@ from pageblock.lab.sweep import Results, read_results
 from pageblock.lab.sweep.curves import CONFIDENCE, interval
 from pageblock.lab.workload import Workload, load_workload
 from pageblock.mm import Geometry
+from pageblock.view.plot import Curve, draw_curves
 
 from .packing import MIB, Demand, buffers, cameras, demand, packed
 
-__all__ = ["page", "summary"]
+__all__ = ["draw", "page", "summary"]
 
 HERE = Path(__file__).parent
 
@@ -216,9 +217,7 @@ def summary(folder: Path) -> dict[str, Any]:
         found = _cells(results, (VARIANTS[stem], "cma"))
         for value in dict.fromkeys(row[VARIANTS[stem]] for row in found):
             cell = _bounded([row for row in found if row[VARIANTS[stem]] == value])
-            variants.append(
-                {"by": VARIANTS[stem], "value": value, "rows": cell, "smallest": _smallest(cell, needs)}
-            )
+            variants.append({"by": VARIANTS[stem], "value": value, "rows": cell, "smallest": _smallest(cell, needs)})
     held_back = _bounded(_cells(read_results(folder / "sweep-held-back"), ("cma",)))
     return {
         "demand": {"camera": _told(needs), "doorbell": _told(others)},
@@ -251,34 +250,91 @@ def _kept(results: Results) -> list[dict[str, Any]]:
 
 # ---- the page ----
 
+#: Columns of a table of runs.
+COLUMNS = (
+    "`cma=`",
+    "requests",
+    "fail",
+    "95 % interval",
+    "no room",
+    "of these in pieces",
+    "-EBUSY",
+    "stream starts that fail",
+    "runs without a failure",
+    "pages moved a request",
+)
+
 
 def page(found: dict[str, Any]) -> str:
     """The tables, in Markdown."""
-    needs = found["demand"]["camera"]
+    releases = found["releases"]
     parts = [
-        f"Alive at once: {needs['peak_mib']:,.1f} MiB at most (all buffers of all kinds are {needs['sum_mib']:,.1f}), "
-        f"{needs['mean_mib']:,.1f} on average; the largest buffer is {needs['largest_mib']:,.1f}.",
-        "**Smallest size with 99.9 %**",
+        _alive(found["demand"]),
+        "### Smallest size of those tried with 99.9 %",
         _table(
-            ("release", "`cma=`", "of the most at once", "of the average"),
-            [(release, *_answer(one["smallest"])) for release, one in found["releases"].items()],
+            ("release", "`cma=`", "of the most alive at once", "of the average"),
+            [(release, *_answer(one["smallest"])) for release, one in releases.items()],
         ),
-        "**Requests that fail** (and their 95 % interval), and why",
+        "### Requests that fail, and why",
         _table(
-            ("release", "`cma=`", "requests", "fail", "interval", "no room", "so many pages were free", "-EBUSY", "stream starts that fail", "runs without", "moved a request"),
+            ("release", *COLUMNS),
+            [(release, *_row(row)) for release, one in releases.items() for row in one["rows"]],
+        ),
+        "### The bitmap alone, by CONFIG_CMA_ALIGNMENT",
+        _table(
+            ("`cma=`", "requests", "not aligned", "8: 1 MiB, the default", "12: 16 MiB, the most"),
             [
-                (release, *_row(row))
-                for release, one in found["releases"].items()
-                for row in one["rows"]
+                (
+                    _mib(row["cma"]),
+                    f"{row['asked']:,}",
+                    *(_percent(row[f"align_{n}"] / row["asked"]) for n in (0, 8, 12)),
+                )
+                for row in found["bitmap"]
             ],
         ),
-        "**Does it depend on …?** (6.12)",
+        "### What it depends on (release 6.12)",
         _table(
-            ("changed", "`cma=`", "requests", "fail", "interval", "no room", "so many pages were free", "-EBUSY", "stream starts that fail", "runs without", "moved a request"),
-            [(_variant(one), *_row(row)) for one in found["variants"] for row in one["rows"]],
+            ("changed", *COLUMNS),
+            [(_changed(one), *_row(row)) for one in found["variants"] for row in one["rows"]],
+        ),
+        "### Another camera, held back (release 6.12)",
+        _table(
+            ("of the most alive at once", *COLUMNS),
+            [
+                (f"{(row['cma'] >> 20) / found['demand']['doorbell']['peak_mib']:.2f} ×", *_row(row))
+                for row in found["held_back"]["rows"]
+            ],
+        ),
+        f"### Rules of thumb on {CAMERAS} cameras drawn at random (the bitmap alone)",
+        _table(
+            ("the area is", "of all, 99.9 % of the requests served", "of those that need 32 MiB or more"),
+            [
+                (
+                    row["rule"],
+                    f"{row['enough']} of {row['cameras']}",
+                    f"{row['enough_large']} of {row['cameras_large']}",
+                )
+                for row in found["rules"]
+            ],
+        ),
+        "### What an area's size is rounded up to",
+        _table(
+            ("machine", "5.15", "6.1, 6.12, 6.19"),
+            [(row["machine"], _mib(row["5.15"]), _mib(row["6.1"])) for row in found["alignments"]],
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _alive(needs: dict[str, dict[str, float]]) -> str:
+    lines = [
+        (
+            f"`{name}.toml`",
+            *(f"{told[f'{what}_mib']:,.1f} MiB" for what in ("sum", "peak", "mean", "largest")),
+        )
+        for name, told in needs.items()
+    ]
+    return _table(("camera", "all its buffers", "most alive at once", "average", "largest buffer"), lines)
 
 
 def _answer(smallest: dict[str, Any] | None) -> tuple[str, str, str]:
@@ -289,32 +345,58 @@ def _answer(smallest: dict[str, Any] | None) -> tuple[str, str, str]:
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     return (
-        f"{row['cma'] >> 20} MiB",
+        _mib(row["cma"]),
         f"{row['asked']:,}",
         _percent(row["share"]),
         f"{_percent(row['low'])} – {_percent(row['high'])}",
         f"{row['no_room']:,}",
         f"{row['fragmented']:,}",
         f"{row['busy']:,}",
-        f"{row['starts_failed'] / row['starts']:.3%}",
+        _percent(row["starts_failed"] / row["starts"]),
         f"{row['runs_without_failure']} of {row['runs']}",
         f"{row['moved_a_request']:,}",
     )
+
+
+def _mib(size: int) -> str:
+    return f"{size >> 20:,} MiB"
 
 
 def _percent(share: float) -> str:
     return f"{share:.3%}" if share else "0"
 
 
-def _variant(one: dict[str, Any]) -> str:
+def _changed(one: dict[str, Any]) -> str:
     value = one["value"]
-    return {
-        "memory": lambda: f"memory {value >> 20:,} MiB",
-        "pageblock_order": lambda: f"pageblocks of {4 << value >> 10} MiB",
-        "workload": lambda: str(value),
-    }[one["by"]]()
+    if one["by"] == "memory":
+        return f"memory {_mib(value)}"
+    return f"pageblocks of {4 << value >> 10} MiB" if one["by"] == "pageblock_order" else f"`{value}`"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)]), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """The share of requests that fail against the size, by release, and with pages that are held for minutes."""
+    rows = {f"release {release}": one["rows"] for release, one in found["releases"].items()}
+    held = next(one for one in found["variants"] if one["value"] == "camera-held.toml")
+    rows["6.12, ten pages held for minutes"] = held["rows"]
+    # what never failed has no place on a logarithmic scale: it is drawn as half a request
+    least = 0.5 / max(row["asked"] for cell in rows.values() for row in cell)
+    curves: list[Curve] = []
+    for name, cell in rows.items():
+        share, low, high = (np.maximum([row[what] for row in cell], least) for what in ("share", "low", "high"))
+        curves.append((name, np.array([row["cma"] >> 20 for row in cell]), share, low, high, "linear"))
+    draw_curves(
+        path,
+        curves,
+        "cma=, MiB",
+        "share of requests that fail",
+        f"A camera whose buffers need {found['demand']['camera']['peak_mib']:,.0f} MiB at once",
+        force=True,
+        limits=(least / 2, 0.1),
+        log=True,
+        mark=(1 - WANTED, "99.9 % served"),
+    )
