@@ -147,9 +147,12 @@ def test_a_run_has_its_series_as_counters(camera: Path) -> None:
     assert (line.name, line.about["release"], line.about["cma_bytes"]) == ("camera", "6.1", 8 << 20)
 
 
+CMA_ENDS = ("cma_success", "cma_fail_busy", "cma_fail_no_room", "cma_fail_no_memory")
+
+
 def test_a_run_has_each_attempt_once_with_its_outcome(camera: Path) -> None:
     table = pq.read_table(camera)
-    last = {name: table[name][-1].as_py() for name in ("cma_success", "cma_fail_busy", "cma_fail_no_room")}
+    last = {name: table[name][-1].as_py() for name in CMA_ENDS}
     slices = run_timeline(camera).slices
     had = [one for one in slices if one.args["outcome"] == "had"]
     assert len(slices) == sum(last.values()) > len(had) == last["cma_success"] > 0

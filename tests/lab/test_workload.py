@@ -15,6 +15,7 @@ from pageblock.lab.workload import (
     Amount,
     Anonymous,
     Balloon,
+    Cma,
     Lifetime,
     Network,
     Orders,
@@ -26,6 +27,7 @@ from pageblock.lab.workload import (
     load_workload,
     to_toml,
 )
+from pageblock.mm import Migratetype, PageClass, PageFlag
 
 CACHE = '[[actor]]\nkind = "page-cache"\nrate = "1%"\n'
 
@@ -158,6 +160,23 @@ def test_huge_pages_need_blocks_of_their_order() -> None:
     small = World(1 << 14, 4096, 8, 8, np.random.default_rng(0))
     made = Anonymous(name="p", rate=5, size=Amount(size=8 << 20), thp=1.0).start(small).requests(0)
     assert made["order"].max() == 0
+
+
+def test_a_share_of_a_process_is_pinned() -> None:
+    made = Anonymous(name="p", rate=5, size=Amount(size=8 << 20), thp=0, pinned=0.25).start(world(5)).requests(0)
+    pinned = made["flags"] == int(PageClass.ANON) | int(PageFlag.PINNED)
+    assert pinned.sum() / (pinned.sum() + (made["flags"] == int(PageClass.ANON)).sum()) == pytest.approx(0.25, abs=0.02)
+    assert (made["migratetype"][pinned] == int(Migratetype.MOVABLE)).all()
+
+
+def test_a_ring_of_buffers_ends_at_one_time() -> None:
+    lives = {}
+    for together in (False, True):
+        ring = Cma(name="c", size=Amount(size=1 << 20), count=4, period=5, hold=Lifetime(3), together=together)
+        running = ring.start(world())
+        lives[together] = [call.life for tick in range(10) for call in running.calls(tick)]
+    assert len(set(lives[False])) == 8
+    assert [lives[True].count(life) for life in lives[True]] == [4] * 8
 
 
 def test_files_go_whole() -> None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ..consumers.cma import CmaArea
+from ..consumers.cma import CmaAnswer, CmaArea
 from ..mm import OPERATION, Migratetype, PageClass, PageFlag, Zone
 from ..mm.errors import ContigRefused
 from ..mm.results import ContigRange
@@ -59,6 +59,9 @@ class Counts:
     cma_success: int = 0
     cma_fail_busy: int = 0
     cma_fail_no_room: int = 0
+    cma_fail_fragmented: int = 0
+    cma_fail_unaligned: int = 0
+    cma_fail_no_memory: int = 0
     contig_success: int = 0
     contig_fail_busy: int = 0
     contig_fail_other: int = 0
@@ -175,17 +178,24 @@ class Engine:
                 parts.append(made)
         return np.concatenate(parts) if parts else np.zeros(0, REQUEST)
 
-    def _events(self, tick: int) -> list[tuple[int, Call | _Held]]:
-        """Contiguous ranges to be asked for or given back in a tick, by time."""
-        events: list[tuple[int, Call | _Held]] = []
+    def _events(self, tick: int) -> list[tuple[int, Call | _Held | None]]:
+        """Contiguous ranges to be asked for or given back in a tick, by time; None: look what is due.
+
+        What is had for a part of the tick is given back in its time, and what is had for no time before the next is asked for.
+        """
+        events: list[tuple[int, Call | _Held | None]] = []
         for _, running in self.actors:
-            events += [(call.at, call) for call in running.calls(tick)]
+            calls = running.calls(tick)
+            events += [(call.at, call) for call in calls]
+            events += [(call.at + call.life, None) for call in calls if 0 < call.life < TICK - call.at]
         while self.held and self.held[0].due < (tick + 1) * TICK:
             held = heappop(self.held)
             events.append((max(0, held.due - tick * TICK), held))
         return sorted(events, key=lambda event: event[0])
 
-    def _run(self, tick: int, ops: Ops, times: npt.NDArray[np.uint16], events: list[tuple[int, Call | _Held]]) -> None:
+    def _run(
+        self, tick: int, ops: Ops, times: npt.NDArray[np.uint16], events: list[tuple[int, Call | _Held | None]]
+    ) -> None:
         """Run operations slice by slice, with the calls for contiguous ranges between them."""
         allocates = ops["op"] != _FREE
         pages = np.where(allocates, np.int64(1) << ops["order"].astype(np.int64), 0)
@@ -404,9 +414,11 @@ class Engine:
         taken, self.attempts = self.attempts, []
         return taken
 
-    def _event(self, tick: int, event: tuple[int, Call | _Held]) -> None:
+    def _event(self, tick: int, event: tuple[int, Call | _Held | None]) -> None:
         at, what = event
         self._return_due(tick * TICK + at)
+        if what is None:
+            return
         if isinstance(what, _Held):
             self._give_back(what)
             return
@@ -437,22 +449,49 @@ class Engine:
 
     def _cma(self, call: Call) -> tuple[int, CmaArea] | None:
         """cma_alloc from the first area that gives."""
-        errno = 0
+        errno, tried = 0, 0
         for area in self.areas:
-            number, _ = self._zone_at(area.base_pfn)
-            answer = area.alloc(call.nr_pages, call.align, handles=self.handles.frames[number])
-            for attempt in answer.tries:
-                self._tried(number, attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
+            answer = self._cma_alloc(area, call)
             if answer.pfn is not None:
                 self.counts.cma_success += 1
                 return answer.pfn, area
             errno = answer.errno
+            if answer.tries:
+                tried = answer.tries[-1].errno
         self.errno = errno
-        if errno == EBUSY:
-            self.counts.cma_fail_busy += 1
-        else:
-            self.counts.cma_fail_no_room += 1
+        self._cma_failed(call.nr_pages, tried)
         return None
+
+    def _cma_alloc(self, area: CmaArea, call: Call) -> CmaAnswer:
+        """Ask one area. Where pages find no place to move to it reclaims, as alloc_migration_target may, and asks again.
+
+        What was free before may all have lain in the range itself.
+        """
+        number, _ = self._zone_at(area.base_pfn)
+        for _ in range(_RECLAIM_ROUNDS):
+            answer = area.alloc(call.nr_pages, call.align, handles=self.handles.frames[number])
+            for attempt in answer.tries:
+                self._tried(attempt.start_pfn, attempt.end_pfn, attempt.done, attempt.refusal)
+            if any(attempt.done.reclaimed for attempt in answer.tries):
+                self._dropped(number)
+            if answer.errno != ENOMEM or not answer.tries or not self._reclaim(call.nr_pages):
+                break
+        return answer
+
+    def _cma_failed(self, nr_pages: int, tried: int) -> None:
+        """Count why cma_alloc gave nothing. ``tried``: errno of the last try, 0: no place to try.
+
+        Not by its own errno: since 6.15 that is -EBUSY for want of room, too.
+        """
+        counts = self.counts
+        if tried == EBUSY:
+            counts.cma_fail_busy += 1
+        elif tried:
+            counts.cma_fail_no_memory += 1
+        else:
+            counts.cma_fail_no_room += 1
+            counts.cma_fail_fragmented += any(area.count - area.used >= nr_pages for area in self.areas)
+            counts.cma_fail_unaligned += any(area.maxchunk >= nr_pages for area in self.areas)
 
     def _contig(self, call: Call) -> tuple[int, None] | None:
         """alloc_contig_pages in one zone after the other, or alloc_contig_range at one place."""
@@ -472,9 +511,13 @@ class Engine:
             except ContigRefused as refused:
                 refusal = refused
                 if call.kind != "first":
-                    self._tried(number, start, start + nr, refused.tried, refused)
+                    self._tried(start, start + nr, refused.tried, refused)
+                    if refused.tried is not None and refused.tried.reclaimed:
+                        self._dropped(number)
                 continue
-            self._tried(number, done.start_pfn, done.end_pfn, done, None)
+            self._tried(done.start_pfn, done.end_pfn, done, None)
+            if done.reclaimed:
+                self._dropped(number)
             self.counts.contig_success += 1
             return done.start_pfn, None
         self.errno = ENOMEM if refusal is None else refusal.errno
@@ -501,20 +544,20 @@ class Engine:
             nth -= count
         return []
 
-    def _tried(
-        self, number: int, start: int, end: int, done: ContigRange | None, refusal: ContigRefused | None
-    ) -> None:
-        """Count what a request moved and dropped, and whether it was refused for a page that it never asked for."""
+    def _tried(self, start: int, end: int, done: ContigRange | None, refusal: ContigRefused | None) -> None:
+        """Count what a request moved, and whether it was refused for a page that it never asked for."""
         if done is not None:
             self.counts.pages_moved += sum(1 << order for _, _, order in done.moved)
-            if done.reclaimed:
-                lost = self.handles.lost(number)
-                self._account(lost, -1)
-                self.handles.give(lost)
-                self.counts.pages_dropped += len(lost)
         if refusal is not None and refusal.errno == EBUSY:
             self.counts.tries_busy += 1
             self.counts.tries_false_busy += not start <= refusal.pfn < end
+
+    def _dropped(self, number: int) -> None:
+        """Take notice of the clean pages of a zone that contiguous ranges dropped."""
+        lost = self.handles.lost(number)
+        self._account(lost, -1)
+        self.handles.give(lost)
+        self.counts.pages_dropped += len(lost)
 
     def compact(self) -> None:
         """Compact every zone, as /proc/sys/vm/compact_memory does."""

@@ -185,7 +185,7 @@ def _summary(
         name = size_name(size, 1).replace(" ", "").replace(",", "")
         for kind in ("ranges", "ranges_free", "ranges_movable", "ranges_blocked"):
             found[f"{kind}_{name}"] = last[kind][i]
-    asked = last["cma_success"] + last["cma_fail_busy"] + last["cma_fail_no_room"]
+    asked = sum(last[f"cma_{how}"] for how in ("success", "fail_busy", "fail_no_room", "fail_no_memory"))
     if asked:
         found["cma_success_rate"] = last["cma_success"] / asked
     return found

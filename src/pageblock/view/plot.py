@@ -9,7 +9,7 @@ import numpy as np
 from ..lab.sweep.curves import Band, HeatMap, Survival, shown
 from ..output import whole_file
 
-__all__ = ["FORMATS", "draw_bands", "draw_heat_map", "draw_survival"]
+__all__ = ["FORMATS", "Curve", "draw_bands", "draw_curves", "draw_heat_map", "draw_survival"]
 
 FORMATS = (".png", ".svg", ".html")
 
@@ -17,6 +17,9 @@ FORMATS = (".png", ".svg", ".html")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
 
 INCHES, DPI = (9.0, 5.0), 150
+
+#: A curve: (name, x, mean, low, high, shape), shape ``linear`` or ``hv`` for steps.
+Curve = tuple[str, Any, Any, Any, Any, str]
 
 #: Seconds of the largest unit of time in which an axis has at least two.
 UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
@@ -26,7 +29,7 @@ def draw_bands(path: Path, found: Sequence[Band], value: str, title: str, *, for
     """Means over time, each in the band of its 95 % interval."""
     unit, length = _unit(max(float(band.seconds[-1]) for band in found))
     curves = [(f"{b.group} ({b.runs})", b.seconds / length, b.mean, b.low, b.high, "linear") for b in found]
-    _lines(path, curves, f"model time, {unit}", _words(value), title, force)
+    draw_curves(path, curves, f"model time, {unit}", _words(value), title, force=force)
 
 
 def draw_survival(path: Path, found: Sequence[Survival], value: str, title: str, *, force: bool) -> None:
@@ -35,7 +38,8 @@ def draw_survival(path: Path, found: Sequence[Survival], value: str, title: str,
     curves = [
         (f"{s.group} ({s.lost} of {s.runs} lost)", s.seconds / length, s.share, s.low, s.high, "hv") for s in found
     ]
-    _lines(path, curves, f"model time, {unit}", f"share of runs with {_words(value)} left", title, force, (0.0, 1.02))
+    y = f"share of runs with {_words(value)} left"
+    draw_curves(path, curves, f"model time, {unit}", y, title, force=force, limits=(0.0, 1.02))
 
 
 def draw_heat_map(path: Path, found: HeatMap, title: str, *, force: bool) -> None:
@@ -69,16 +73,19 @@ def draw_heat_map(path: Path, found: HeatMap, title: str, *, force: bool) -> Non
     _save(path, figure, force)
 
 
-def _lines(
+def draw_curves(
     path: Path,
-    curves: Sequence[tuple[str, Any, Any, Any, Any, str]],
+    curves: Sequence[Curve],
     x: str,
     y: str,
     title: str,
+    *,
     force: bool,
     limits: tuple[float, float] | None = None,
+    log: bool = False,
+    mark: tuple[float, str] | None = None,
 ) -> None:
-    """Curves (name, x, mean, low, high, shape) in their bands."""
+    """Curves in their bands. ``limits``: of y; ``log``: whether y is logarithmic; ``mark``: a height and what it is, a line."""
     if path.suffix == ".html":
         import plotly.graph_objects as go
 
@@ -91,7 +98,12 @@ def _lines(
             line = {"color": color, "shape": shape, "dash": ("solid", "dash", "dot")[i // len(COLORS) % 3]}
             figure.add_scatter(x=at, y=mean, mode="lines", name=name, legendgroup=name, line=line)
         figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="simple_white", hovermode="x unified")
-        figure.update_yaxes(range=limits, rangemode="tozero")
+        if log:
+            figure.update_yaxes(type="log", range=None if limits is None else np.log10(limits))
+        else:
+            figure.update_yaxes(range=limits, rangemode="tozero")
+        if mark is not None:
+            figure.add_hline(mark[0], line_dash="dot", line_color="#555555", annotation_text=mark[1])
         _page(path, figure, force)
         return
     figure, axes = _figure()
@@ -101,8 +113,15 @@ def _lines(
         axes.fill_between(at, low, high, step=step, color=color, alpha=0.18, linewidth=0)
         axes.plot(at, mean, dash, color=color, label=name, drawstyle="steps-post" if step else "default")
     axes.set(xlabel=x, ylabel=y, title=title)
-    axes.set_ylim(*(limits or (0, None)))
+    if log:
+        axes.set_yscale("log")
+    axes.set_ylim(*(limits or (None if log else 0, None)))
     axes.margins(x=0)
+    if mark is not None:
+        axes.axhline(mark[0], color="#555555", linestyle=":", linewidth=1)
+        axes.annotate(
+            mark[1], (1, mark[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small"
+        )
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small")
     _save(path, figure, force)

@@ -73,11 +73,12 @@ def _lines(done: RunResult, last: dict[str, Any]) -> list[str]:
         lines.append(f"refused for good: {', '.join(refused)}")
     if last["split_huge"]:
         lines.append(f"{last['split_huge']:,} large pages were not to be had and became single ones")
-    asked = last["cma_success"] + last["cma_fail_busy"] + last["cma_fail_no_room"]
+    asked = sum(last[f"cma_{how}"] for how in ("success", "fail_busy", "fail_no_room", "fail_no_memory"))
     if asked:
         lines.append(
             f"cma_alloc: {last['cma_success']:,} of {asked:,} given; busy {last['cma_fail_busy']:,}, "
-            f"no room {last['cma_fail_no_room']:,}"
+            f"no room {last['cma_fail_no_room']:,} ({last['cma_fail_fragmented']:,} with pages enough, but in pieces), "
+            f"no memory to move to {last['cma_fail_no_memory']:,}"
         )
     asked = last["contig_success"] + last["contig_fail_busy"] + last["contig_fail_other"]
     if asked:

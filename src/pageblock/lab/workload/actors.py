@@ -37,6 +37,7 @@ _ANON = int(PageClass.ANON)
 _THP = int(PageClass.THP) | int(PageFlag.COMPOUND)
 _FILE = int(PageClass.FILE)
 _CLEAN_FILE = int(PageClass.FILE) | int(PageFlag.CLEAN)
+_PINNED = np.uint8(PageFlag.PINNED)
 _PGTABLE = int(PageClass.PGTABLE)
 _KERNEL = int(PageClass.KERNEL)
 _COMPOUND = int(PageClass.COMPOUND) | int(PageFlag.COMPOUND)
@@ -273,7 +274,9 @@ class Anonymous(Base):
     """Processes: ``rate`` start a tick, each with ``size`` of memory (lognormal with ``spread``) until it ends.
 
     ``thp``: share of a process's memory in huge pages of ``thp_order``, where one can be had, else in base pages;
-    ``page_tables``: one UNMOVABLE page for each 512; ``until``: tick after which none start any more, 0: none.
+    ``page_tables``: one UNMOVABLE page for each 512; ``until``: tick after which none start any more, 0: none;
+    ``pinned``: share of the base pages that somebody else holds a reference on as long as they live, so that they cannot
+    move (get_user_pages: with a short ``lifetime``, direct I/O in flight).
 
     In the first tick as many start as a steady state has.
     """
@@ -288,9 +291,10 @@ class Anonymous(Base):
     thp_order: int = 9
     page_tables: bool = True
     until: int = 0
+    pinned: float = 0.0
 
     def __post_init__(self) -> None:
-        self.share(thp=self.thp)
+        self.share(thp=self.thp, pinned=self.pinned)
         self.positive(rate=self.rate, until=self.until)
         if not 0 <= self.spread <= 3 or not 1 <= self.thp_order <= 26:
             raise InputError(
@@ -317,7 +321,7 @@ class _Processes(_Asks):
             return no_requests()
         life = _lives(rng, actor.lifetime, actor.rate, tick)
         sizes = self.sizes[rng.integers(0, QUANTILES, len(life), np.uint16)]
-        return _faults(rng, sizes, life, self.thp, actor.thp_order, actor.page_tables)
+        return _faults(rng, sizes, life, self.thp, actor.thp_order, actor.page_tables, actor.pinned)
 
 
 def _lives(rng: np.random.Generator, lifetime: Lifetime, rate: float, tick: int) -> npt.NDArray[np.int64]:
@@ -335,6 +339,7 @@ def _faults(
     thp: float,
     thp_order: int,
     page_tables: bool,
+    pinned: float = 0.0,
 ) -> Requests:
     """The pages of processes of these sizes, touched in the course of the tick; all of one process end together."""
     huge = (sizes * thp).astype(np.int64) >> thp_order
@@ -348,7 +353,12 @@ def _faults(
     ):
         nr = int(counts.sum())
         if nr:
-            parts.append(make_requests(at_random(rng, nr), order, int(migratetype), flags, np.repeat(life, counts)))
+            made = make_requests(at_random(rng, nr), order, int(migratetype), flags, np.repeat(life, counts))
+            if pinned and flags == _ANON:
+                made["flags"] |= np.where(
+                    rng.integers(0, QUANTILES, nr, np.uint16) < round(pinned * QUANTILES), _PINNED, 0
+                )
+            parts.append(made)
     return np.concatenate(parts) if parts else no_requests()
 
 
@@ -461,7 +471,8 @@ class Cma(Base):
     """A camera or a display: every ``period`` ticks ``count`` buffers of ``size`` by cma_alloc, kept for ``hold`` ticks.
 
     ``align``: order of their alignment; by default that of their size, at most CONFIG_CMA_ALIGNMENT's 8
-    (kernel/dma/contiguous.c); ``first``: tick of the first.
+    (kernel/dma/contiguous.c); ``first``: tick of the first; ``together``: the buffers of one time are given back at one time,
+    too, as a stream's ring is.
     """
 
     kind: ClassVar[str] = "cma"
@@ -472,6 +483,7 @@ class Cma(Base):
     hold: Lifetime = Lifetime(5, "uniform")
     align: int = -1
     first: int = 0
+    together: bool = False
 
     def __post_init__(self) -> None:
         self.positive(period=self.period, first=self.first)
@@ -501,7 +513,8 @@ class _Buffers:
         calls: list[Call] = []
         while self.next < tick + 1:
             at = int(self.rng.integers(0, TICK)) if self.actor.period >= 1 else int((self.next - tick) * TICK)
-            for life in self.actor.hold.draw(self.rng, self.actor.count).tolist():
+            lives = self.actor.hold.draw(self.rng, 1 if self.actor.together else self.actor.count).tolist()
+            for life in lives * (self.actor.count // len(lives)):
                 calls.append(Call(at, "cma", self.pages, self.align, life))
             self.next += self.actor.period
         return calls
