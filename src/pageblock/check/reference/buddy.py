@@ -188,10 +188,14 @@ class Buddy:
             first = pfn
         return sum([self.move_to(head, mt) for head in self.heads_in(first, last)])
 
-    def convert_block(self, pfn: int, mt: int) -> int:
-        """__move_freepages_block (6.10): move and count the free pages of a pageblock, and give it a type; pages."""
+    def convert_block(self, pfn: int, mt: int, old: int | None = None) -> int:
+        """__move_freepages_block (6.10): move and count the free pages of a pageblock, and give it a type; pages.
+
+        ``old``: the type that they were counted under, if it is not the pageblock's.
+        """
         first = pfn >> self.pageblock_order << self.pageblock_order
-        old = self.type_at(pfn)
+        if old is None:
+            old = self.type_at(pfn)
         moved = 0
         for head in self.heads_in(first, first + self.pageblock):
             nr_pages = self.move_to(head, mt)

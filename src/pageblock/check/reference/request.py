@@ -127,8 +127,8 @@ class Request(PerCpu):
         return None
 
     def claim_block(self, pfn: int, high: int, order: int, mt: int) -> int | None:
-        """try_to_steal_block (6.12)."""
-        old = self.type_at(pfn)
+        """try_to_steal_block (6.12), try_to_claim_block (6.19): the latter goes by the list that the block is on."""
+        old = self.list_of[pfn] if self.rules.bit else self.type_at(pfn)
         if old == HIGHATOMIC:
             return None
         if high >= self.pageblock_order:
@@ -145,7 +145,7 @@ class Request(PerCpu):
         free = sum(1 << self.free_order[head] for head in self.heads_in(start, start + self.pageblock))
         if free + self.alike(start, free, mt, old) < self.pageblock // 2:
             return None
-        self.convert_block(pfn, mt)
+        self.convert_block(pfn, mt, old)
         return self.smallest(order, mt)
 
     def steal_smallest(self, order: int, mt: int) -> int | None:
