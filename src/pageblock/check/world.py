@@ -51,8 +51,13 @@ class World:
 
     @property
     def keeps_hygiene(self) -> bool:
-        """Whether free lists agree with pageblock types: since 6.10, unless per-cpu lists give larger blocks back whole."""
-        return self.rules.hygiene and (self.pcp is None or self.pageblock_order >= PAGE_ALLOC_COSTLY_ORDER)
+        """Whether free lists agree with pageblock types, and the counters with both: since 6.10, with two exceptions.
+
+        Per-cpu lists give a block back whole that is larger than a pageblock (free_pcppages_bulk), and an isolated free page
+        of several pageblocks goes back whole with the first of them (unset_migratetype_isolate), if it can still grow.
+        """
+        large = self.pcp is not None and self.pageblock_order < PAGE_ALLOC_COSTLY_ORDER
+        return self.rules.hygiene and not large and self.max_order <= self.pageblock_order + 1
 
     @property
     def rules(self) -> Rules:

@@ -226,14 +226,15 @@ class Request(PerCpu):
             pfn = self.from_zone(order, mt)
             if pfn is not None:
                 return pfn
-        if not self.watermark_ok(order, mt, self.marks.minimum, atomic):
-            return None
-        if not atomic:
-            return self.from_zone(order, mt)
-        pfn = self.get_page_atomic(order, mt)
-        if pfn is not None and order > 0:
-            self.reserve_highatomic(pfn, order)
-        return pfn
+        # the slow path tries once before it looks at who may dip into reserves, and once after
+        for _ in range(2):
+            if self.watermark_ok(order, mt, self.marks.minimum, atomic):
+                pfn = self.get_page_atomic(order, mt) if atomic else self.from_zone(order, mt)
+                if pfn is not None:
+                    if atomic and order > 0:
+                        self.reserve_highatomic(pfn, order)
+                    return pfn
+        return None
 
     def get_page_atomic(self, order: int, mt: int) -> int | None:
         """rmqueue for GFP_ATOMIC in the slow path."""
