@@ -6,7 +6,7 @@ __rmqueue_claim, try_to_steal_block, __rmqueue_steal (6.12.117). Pageblocks have
 
 import pytest
 
-from pageblock import Migratetype, OutOfMemoryError
+from pageblock import Migratetype, OutOfMemoryError, Zone
 from pageblock.mm.memory import Member, Memory
 
 from .test_rules_layout import C, H, M, R, U, lists, types, zone_of
@@ -331,3 +331,16 @@ def test_6_12_returns_to_the_own_lists_after_a_claim_within_a_refill() -> None:
     assert zone.alloc(0, M) == 0
     assert zone.pcp_list(M).tolist() == [16, 17, 18]
     assert types(zone) == [C, M, U]
+
+
+@pytest.mark.parametrize(("release", "counted"), [("6.12", 3), ("6.19", 1)])
+def test_a_claimed_page_of_an_isolated_pageblock(release: str, counted: int) -> None:
+    zone = Zone(8, release, max_order=3, pageblock_order=1)
+    zone.alloc(0)
+    zone.start_isolate_page_range(0, 4)
+    zone.free(0)
+    # the free page of both isolated pageblocks merges with its neighbour: pageblock 1 is still isolated, and counted
+    zone.undo_isolate_page_range(0, 2)
+    assert (zone.alloc(1), zone.alloc(2), zone.nr_free_pages) == (0, 4, 2)
+    # 6.12 does not count the page off, as its pageblock is isolated, but counts what is left of it on
+    assert (zone.alloc(0, Migratetype.UNMOVABLE), zone.nr_free_pages) == (2, counted)

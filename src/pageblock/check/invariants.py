@@ -62,7 +62,8 @@ class Circumstances:
 
     ``cut``: it begins or ends inside a pageblock; ``ranges``: contiguous ranges were asked for; ``isolations``: pageblocks stay
     isolated while others allocate, free and isolate; ``foreign_cma``: CMA requests for pageblocks that are not CMA;
-    ``unreserved``: HIGHATOMIC pageblocks were given up.
+    ``unreserved``: HIGHATOMIC pageblocks were given up; ``large_per_cpu``: per-cpu lists hold blocks above pageblock order;
+    ``large_isolations``: as ``isolations``, and a free page can be four pageblocks and more.
     """
 
     cut: bool = False
@@ -70,6 +71,8 @@ class Circumstances:
     isolations: bool = False
     foreign_cma: bool = False
     unreserved: bool = False
+    large_per_cpu: bool = False
+    large_isolations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +335,16 @@ _FOREIGN_CMA = Exemption(
 _UNRESERVED = Exemption(
     "a pageblock that leaves the HIGHATOMIC reserve is moved to other lists, not merged", "unreserved"
 )
+_PER_CPU = Exemption(
+    "per-cpu lists free a block above pageblock order whole, as its first pageblock's (free_pcppages_bulk); no kernel has such "
+    "pageblocks by default",
+    "large_per_cpu",
+)
+_GOES_BACK_WHOLE = Exemption(
+    "an isolated free page of several pageblocks goes back whole with the first of them (unset_migratetype_isolate), if it is "
+    "below max order",
+    "large_isolations",
+)
 _MOVES_HEADS = ALL - HYGIENIC
 _OF_RELEASE: dict[str, tuple[Exemption, ...]] = {
     "naive": (_NAIVE,),
@@ -341,8 +354,9 @@ _OF_RELEASE: dict[str, tuple[Exemption, ...]] = {
 
 
 def _unhygienic(*more: Exemption) -> dict[str, tuple[Exemption, ...]]:
-    """What the releases do otherwise that move free pages by their heads, whatever else their pageblocks are."""
-    return {name: (_PAST_END, *more, *_OF_RELEASE.get(name, ())) for name in _MOVES_HEADS}
+    """What the releases do otherwise that move free pages by their heads, whatever else their pageblocks are; and the others."""
+    found = {name: (_PAST_END, *more, *_OF_RELEASE.get(name, ()), _PER_CPU) for name in _MOVES_HEADS}
+    return found | dict.fromkeys(HYGIENIC, (_PER_CPU, _GOES_BACK_WHOLE))
 
 
 #: Every invariant of a state. The names are those that ``Zone.check`` uses.
@@ -354,7 +368,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("zone end", zone_end),
     Invariant("buddies merged", buddies_merged, exceptions=dict.fromkeys(ALL, (_UNRESERVED,))),
     Invariant("isolated list", isolated_list, exceptions=_unhygienic()),
-    Invariant("list hygiene", list_hygiene, HYGIENIC),
+    Invariant("list hygiene", list_hygiene, HYGIENIC, dict.fromkeys(HYGIENIC, (_PER_CPU, _GOES_BACK_WHOLE))),
     Invariant("kept apart", kept_apart, ALL - {"naive"}, exceptions=_unhygienic(_FOREIGN_CMA)),
     Invariant("per-cpu lists", per_cpu_lists),
     Invariant("NR_FREE_PAGES", nr_free_pages, exceptions=_unhygienic()),

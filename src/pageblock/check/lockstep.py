@@ -16,6 +16,7 @@ __all__ = [
     "ATOMIC",
     "CONTIG",
     "CONTIG_PAGES",
+    "DRAIN",
     "FREE",
     "FREE_CONTIG",
     "ISOLATE",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 #: Kinds of operations; the first five are those of ``Zone.run``.
-ALLOC, FREE, CONTIG, FREE_CONTIG, ATOMIC, ISOLATE, UNDO, CONTIG_PAGES, UNRESERVE = range(1, 10)
+ALLOC, FREE, CONTIG, FREE_CONTIG, ATOMIC, ISOLATE, UNDO, CONTIG_PAGES, UNRESERVE, DRAIN = range(1, 11)
 
 #: Kind, order, migratetype, flags, handle, first page counted from the zone's first, pages: the fields of ``OPERATION``.
 Operation = tuple[int, int, int, int, int, int, int]
@@ -111,6 +112,9 @@ class Lockstep:
             if pfn >= 0:
                 reference.handles[handle] = pfn
             return pfn
+        if kind == DRAIN:
+            reference.drain()
+            return 0
         return int(reference.unreserve_highatomic(mt, bool(flags)))
 
     def on_model(self, operation: Operation) -> int:
@@ -139,6 +143,9 @@ class Lockstep:
                 taken = zone.alloc_contig_pages(nr_pages, page_class=flags, owner=handle)
                 self.handles[handle] = taken.start_pfn - self.base
                 return int(taken.start_pfn)
+            if kind == DRAIN:
+                zone.drain_all_pages()
+                return 0
             return int(zone.unreserve_highatomic_pageblock(mt, bool(flags)))
         except ContigRefused as refused:
             return -refused.errno
@@ -231,6 +238,10 @@ class Lockstep:
             for mt, entries in enumerate(lists):
                 name = f"order {order} {Migratetype(mt).name} list"
                 found.append((name, zone.free_list(order, mt).tolist(), list(entries)))
+        if reference.pcp is not None:
+            for number, listed in enumerate(reference.pcp.lists):
+                found.append((f"per-cpu list {number}", zone.pcp_list(number).tolist(), list(listed)))
+            found.append(("per-cpu tuning", zone.pcp_state(), reference.pcp_state()))
         return found
 
     def compare_handles(self) -> Difference | None:

@@ -8,6 +8,7 @@ from .lockstep import (
     ATOMIC,
     CONTIG,
     CONTIG_PAGES,
+    DRAIN,
     FREE,
     FREE_CONTIG,
     ISOLATE,
@@ -65,6 +66,9 @@ class Workload:
         self.often = random.choice((0.01, 0.03, 0.1))
         self.atomic = random.choice((0.0, 0.0, 0.05, 0.3)) if self.world.low else random.choice((0.0, 0.02))
         self.used = 0.0
+        # with tides many allocations, then many frees follow each other: what the sizes of per-cpu lists go by
+        self.tides = self.world.pcp is not None and random.random() < 0.5
+        self.rising = True
 
     def draw(self) -> Operation:
         """The next operation, done on the reference."""
@@ -89,7 +93,12 @@ class Workload:
 
     def share(self) -> float:
         """How likely the next operation allocates: less, the fuller the zone is."""
-        free = self.pair.reference.nr_free
+        if self.tides:
+            if self.random.random() < 0.02:
+                self.rising = not self.rising
+            return 0.9 if self.rising else 0.1
+        reference = self.pair.reference
+        free = reference.nr_free + (0 if reference.pcp is None else reference.pcp.count)
         return 0.65 if free > (1 - self.fullness) * self.world.nr_pages else 0.35
 
     def draw_alloc(self) -> Operation:
@@ -115,6 +124,8 @@ class Workload:
             handle, nr_pages = self.ranges.pop(random.randrange(len(self.ranges)))
             self.empty.append(handle)
             return self.do((FREE_CONTIG, 0, 0, 0, handle, 0, nr_pages))
+        if self.world.pcp is not None and random.random() < 0.1:
+            return self.do((DRAIN, 0, 0, 0, 0, 0, 0))
         if self.world.special and chance < 0.5:
             return self.draw_special(random.random())
         start, nr_pages = self.draw_place()
@@ -158,11 +169,12 @@ class Workload:
         return operation
 
     def draw_type(self, start: int, nr_pages: int) -> int:
-        """What a range is asked for as: MOVABLE or CMA."""
+        """What a range is asked for as: MOVABLE or CMA; where CMA requests keep to areas, these get no others."""
         world = self.world
-        first = world.start_pfn + start
-        may = world.cma if world.foreign_cma else world.in_area(first, first + nr_pages)
-        return CMA if may and self.random.random() < 0.5 else MOVABLE
+        if not world.foreign_cma:
+            first = world.start_pfn + start
+            return CMA if world.in_area(first, first + nr_pages) else MOVABLE
+        return CMA if world.cma and self.random.random() < 0.5 else MOVABLE
 
     def draw_place(self) -> tuple[int, int]:
         """A range of the zone, counted from its first page, near a boundary."""

@@ -8,6 +8,7 @@ from ..errors import InputError
 from ..mm import Migratetype, PageClass, Zone
 from .invariants import Circumstances
 from .reference import RELEASES, Reference, Rules, rules_of
+from .reference.percpu import FREE_HIGH_BATCH, PAGE_ALLOC_COSTLY_ORDER
 from .reference.request import Marks
 
 __all__ = ["World", "random_world"]
@@ -22,6 +23,7 @@ class World:
 
     Ranges are half open, absolute, ascending and do not overlap. ``minimum``, ``low``: watermarks, pages.
     ``zone_movable``: the zone is ZONE_MOVABLE, where only reserved pages stand in the way of isolation.
+    ``pcp``: batch, lowest and highest high mark (pages) and flags of the per-cpu lists of one CPU; None: pages go past them.
     ``model``: the model's release where it is to differ from the reference's, to see that a difference is found.
     ``special``: pageblocks are isolated by themselves and HIGHATOMIC ones given up; ``foreign_cma``: CMA requests come for any
     memory, not for that of areas only, as a kernel's do. Both decide which invariants a release promises.
@@ -38,6 +40,7 @@ class World:
     low: int = 0
     model: str | None = None
     zone_movable: bool = False
+    pcp: tuple[int, int, int, int] | None = None
     special: bool = True
     foreign_cma: bool = True
 
@@ -46,7 +49,15 @@ class World:
         """What decides which invariants hold here, where all kinds of operations are drawn."""
         inside = (1 << self.pageblock_order) - 1
         cut = bool(self.start_pfn & inside or self.end_pfn & inside)
-        return Circumstances(cut, True, self.special, self.foreign_cma, self.special)
+        return Circumstances(
+            cut,
+            ranges=True,
+            isolations=self.special,
+            foreign_cma=self.foreign_cma,
+            unreserved=self.special,
+            large_per_cpu=self.pcp is not None and self.pageblock_order < PAGE_ALLOC_COSTLY_ORDER,
+            large_isolations=self.special and self.max_order > self.pageblock_order + 1,
+        )
 
     def in_area(self, start: int, end: int) -> bool:
         """Whether a CMA area holds all of a range of pfns."""
@@ -56,6 +67,11 @@ class World:
     def end_pfn(self) -> int:
         """First pfn behind the zone."""
         return self.start_pfn + self.nr_pages
+
+    @property
+    def high(self) -> int:
+        """The high watermark, as far above the low one as that is above the min one."""
+        return self.low + (self.low - self.minimum)
 
     @property
     def rules(self) -> Rules:
@@ -114,7 +130,10 @@ class World:
                 for pfn in range(start, end, 1 << self.pageblock_order):
                     zone.init_cma_reserved_pageblock(pfn)
         if self.low:
-            zone.set_watermarks(self.minimum, self.low, self.low + (self.low - self.minimum))
+            zone.set_watermarks(self.minimum, self.low, self.high)
+        if self.pcp is not None:
+            batch, high_min, high_max, flags = self.pcp
+            zone.set_pcp(high_min, batch, high_min=high_min, high_max=high_max, flags=flags)
         return zone
 
     def reference(self) -> Reference:
@@ -133,7 +152,9 @@ class World:
                 for at in range(pfn, pfn + size, 1 << piece):
                     zone.free_one_page(at, piece, CMA)
         zone.zone_movable = self.zone_movable
-        zone.marks = Marks(self.minimum, self.low)
+        zone.marks = Marks(self.minimum, self.low, self.high)
+        if self.pcp is not None:
+            zone.set_pcp(*self.pcp)
         return zone
 
 
@@ -185,6 +206,26 @@ def random_world(release: str, random: Random, model: str | None = None) -> Worl
         low,
         model,
         zone_movable=random.random() < 0.1,
+        pcp=random_pcp(random, rules, nr_pages) if random.random() < 0.5 else None,
         special=random.random() < 0.5,
         foreign_cma=bool(cma) and random.random() < 0.5,
     )
+
+
+def random_pcp(random: Random, rules: Rules, nr_pages: int) -> tuple[int, int, int, int]:
+    """Batch, high marks and flags of per-cpu lists, as a kernel sizes them; smaller, so that they overflow in a small zone.
+
+    A batch is one less than a power of two, or 1; the high mark is at least four of them (zone_batchsize, zone_highsize), 0
+    while the lists are disabled (zone_pcp_disable).
+    """
+    if random.random() < 0.05:
+        return 1, 0, 0, 0
+    small = [batch for batch in (1, 3, 7, 15) if 16 * batch <= nr_pages]
+    batch = random.choice(small if small and random.random() < 0.85 else (1, 3, 7, 15, 31, 63))
+    low = 4 * batch + random.choice((0, 0, 1, batch, random.randrange(64)))
+    high = (
+        low
+        if random.random() < 0.2 or not rules.self_tuning
+        else low + random.choice((1, batch, 4 * batch, 40 * batch))
+    )
+    return batch, low, high, random.choice((0, FREE_HIGH_BATCH)) if rules.self_tuning else 0

@@ -112,7 +112,8 @@ cdef enum:
     RULE_ONE_PAGEBLOCK = 42
     RULE_BOUNDARY_TYPE = 43
     RULE_COMPOUND_SIZE = 44
-    NR_RULES = 45
+    RULE_CLAIMED_TYPE = 45
+    NR_RULES = 46
     # values of RULE_MERGE
     MERGE_WHILE_ISOLATED = 0
     MERGE_MERGEABLE = 1
@@ -251,6 +252,9 @@ cdef enum:
     # values of RULE_COMPOUND_SIZE
     SIZE_OF_HEAD = 0
     SIZE_OF_PAGE = 1
+    # values of RULE_CLAIMED_TYPE
+    CLAIMED_OF_PAGEBLOCK = 0
+    CLAIMED_OF_LIST = 1
     # per-cpu lists: most that any release has, CONFIG_PCP_BATCH_SCALE_MAX, PAGE_ALLOC_COSTLY_ORDER, pcp flags (6.12)
     NR_PCP_LISTS = 15
     NR_COMPACT_LISTS = 32

@@ -13,6 +13,7 @@ if not cython.compiled:
         ALLOC_NOFRAGMENT,
         BUDDY,
         CLASS_MASK,
+        CLAIMED_OF_LIST,
         CMA,
         C_ANON,
         C_FILE,
@@ -31,6 +32,7 @@ if not cython.compiled:
         RMQUEUE_CMA,
         RMQUEUE_NORMAL,
         RMQUEUE_STEAL,
+        RULE_CLAIMED_TYPE,
         RULE_FALLBACK,
         RULE_MOVABLE_TAIL,
         TAIL_OF_PAIR,
@@ -50,6 +52,7 @@ if not cython.compiled:
     from .page_alloc import (
         _move_freepages_block,
         _rmqueue_smallest,
+        account_freepages,
         block_is_whole,
         change_pageblock_range,
         expand,
@@ -273,11 +276,17 @@ def _rmqueue_fallback(z: ZoneState, order: cython.uint, start_mt: cython.uint, a
 @cython.nogil
 @cython.exceptval(check=False)
 def try_to_claim_block(
-    z: ZoneState, pfn: cython.uint, current: cython.uint, order: cython.uint, start_mt: cython.uint
+    z: ZoneState,
+    pfn: cython.uint,
+    current: cython.uint,
+    order: cython.uint,
+    start_mt: cython.uint,
+    list_mt: cython.uint,
 ) -> cython.uint:
     """Make the pageblock of a free page the request's own and allocate from it; NONE: it is not worth it (6.12).
 
     Worth it is a page of at least a pageblock, or a pageblock of which at least half is free or of the request's kind.
+    ``list_mt`` is the type of the list that the page is on: another than its pageblock's where isolation was undone by halves.
     """
     old_mt: cython.uint = get_pageblock_migratetype(z, pfn)
     movable: cython.uint
@@ -285,9 +294,16 @@ def try_to_claim_block(
     alike: cython.uint = 0
     size: cython.longlong
     asked: cython.longlong
+    if z.rules[RULE_CLAIMED_TYPE] == CLAIMED_OF_LIST:
+        old_mt = list_mt
     if old_mt == HIGHATOMIC:
         return NONE
     if current >= z.pageblock_order:
+        if old_mt != list_mt:
+            # the caller counts what is taken under the request's type; this is counted off under the pageblock's
+            size = cython.cast(cython.longlong, 1) << current
+            account_freepages(z, -size, old_mt)
+            account_freepages(z, size, start_mt)
         del_page_from_free_list(z, pfn, current)
         change_pageblock_range(z, pfn, current, start_mt)
         expand(z, pfn, order, current, start_mt)
@@ -333,7 +349,7 @@ def _rmqueue_claim(z: ZoneState, order: cython.uint, start_mt: cython.uint, allo
         if not can_steal_fallback(z, current, start_mt):
             break
         head = get_page_from_free_area(z, current, fallback_mt)
-        pfn = try_to_claim_block(z, head, current, order, start_mt)
+        pfn = try_to_claim_block(z, head, current, order, start_mt, fallback_mt)
         if pfn != NONE:
             note_fallback(z, pfn, order, current, start_mt, fallback_mt, True)
             return pfn

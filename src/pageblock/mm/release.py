@@ -469,6 +469,16 @@ RULES: tuple[Rule, ...] = (
         },
         "mm/page_isolation.c isolate_single_pageblock (6.1; use compound_nr() correctly, before 5.19)",
     ),
+    Rule(
+        k.RULE_CLAIMED_TYPE,
+        "claimed type",
+        "Which type has a free page that a request of another type claims?",
+        {
+            k.CLAIMED_OF_PAGEBLOCK: "its pageblock's: from an isolated one it is counted anew",
+            k.CLAIMED_OF_LIST: "that of the list on which it was found",
+        },
+        "mm/page_alloc.c try_to_steal_block (6.12.117), try_to_claim_block (6.19.9)",
+    ),
 )
 
 
@@ -684,6 +694,7 @@ _LEGACY = {
     k.RULE_ONE_PAGEBLOCK: k.ONE_PAGEBLOCK_ONCE,
     k.RULE_BOUNDARY_TYPE: k.BOUNDARY_REQUEST,
     k.RULE_COMPOUND_SIZE: k.SIZE_OF_HEAD,
+    k.RULE_CLAIMED_TYPE: k.CLAIMED_OF_PAGEBLOCK,
 }
 
 _PAGEBLOCK_ALIGNED = {
@@ -720,6 +731,7 @@ _MERGED = {
     k.RULE_ONE_PAGEBLOCK: k.ONE_PAGEBLOCK_ONCE,
     k.RULE_BOUNDARY_TYPE: k.BOUNDARY_REQUEST,
     k.RULE_COMPOUND_SIZE: k.SIZE_OF_HEAD,
+    k.RULE_CLAIMED_TYPE: k.CLAIMED_OF_PAGEBLOCK,
 }
 
 _VANILLA = {
@@ -758,6 +770,7 @@ _ISOLATE_BIT = {
     k.RULE_PCP_FREE_HIGH: k.FREE_HIGH_HALF_MARK,
     k.RULE_PCP_SLICES: k.SLICES_BATCH,
     k.RULE_OFFLINE_LIST: k.LIST_BATCHES_ASCENDING,
+    k.RULE_CLAIMED_TYPE: k.CLAIMED_OF_LIST,
 }
 
 RELEASES: dict[str, Release] = {

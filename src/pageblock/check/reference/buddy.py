@@ -46,6 +46,8 @@ class Buddy:
         self.nr_free_cma = 0
         self.nr_free_highatomic = 0
         self.nr_isolated = 0
+        #: type of the list from which the last block was taken
+        self.taken_from = MOVABLE
 
     # ---- lists ----
 
@@ -125,10 +127,6 @@ class Buddy:
         for piece in range(pfn, pfn + (1 << order), self.pageblock):
             self.free_one_page(piece, self.pageblock_order, self.type_at(piece))
 
-    def free_used(self, pfn: int) -> None:
-        """Free the block in use that begins at a pfn."""
-        self.free_block(pfn, self.used.pop(pfn)[0])
-
     # ---- taking ----
 
     def expand(self, pfn: int, low: int, high: int, mt: int) -> None:
@@ -142,6 +140,7 @@ class Buddy:
         high = self.unlink(pfn)
         self.expand(pfn, order, high, mt)
         self.count(-(1 << order), mt)
+        self.taken_from = mt
         return pfn
 
     def smallest(self, order: int, mt: int) -> int | None:
@@ -189,10 +188,14 @@ class Buddy:
             first = pfn
         return sum([self.move_to(head, mt) for head in self.heads_in(first, last)])
 
-    def convert_block(self, pfn: int, mt: int) -> int:
-        """__move_freepages_block (6.10): move and count the free pages of a pageblock, and give it a type; pages."""
+    def convert_block(self, pfn: int, mt: int, old: int | None = None) -> int:
+        """__move_freepages_block (6.10): move and count the free pages of a pageblock, and give it a type; pages.
+
+        ``old``: the type that they were counted under, if it is not the pageblock's.
+        """
         first = pfn >> self.pageblock_order << self.pageblock_order
-        old = self.type_at(pfn)
+        if old is None:
+            old = self.type_at(pfn)
         moved = 0
         for head in self.heads_in(first, first + self.pageblock):
             nr_pages = self.move_to(head, mt)

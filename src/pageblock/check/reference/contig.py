@@ -23,6 +23,7 @@ class Reference(Migration):
             if self.rules.undo_failed:
                 self.undo_range(*self.span(start, end), mt)
             return error
+        self.drain()
         error = self.migrate_range(start, end)
         if error == EBUSY:
             error = 0
@@ -68,7 +69,7 @@ class Reference(Migration):
         while pfn < end:
             pfn += 1 << self.take_isolated(pfn)
         for page in (*range(first, start), *range(end, pfn)):
-            self.free_block(page, 0)
+            self.free_pages(page, 0)
         for page in range(start, end):
             self.used[page] = (0, flags, owner)
         return 0

@@ -58,7 +58,7 @@ class Isolation(Request):
             return mt != CMA
         pfn = max(start, self.start)
         end = min(end, self.end)
-        head = self.find_head(pfn)
+        head = self.find_head(pfn) if pfn < end else None
         if head is not None and self.used[head][1] & COMPOUND:
             pfn = head
         while pfn < end:

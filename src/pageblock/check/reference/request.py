@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .buddy import CMA, HIGHATOMIC, ISOLATE, MOVABLE, RECLAIMABLE, UNMOVABLE, Buddy
+from .buddy import CMA, HIGHATOMIC, ISOLATE, MOVABLE, RECLAIMABLE, UNMOVABLE
+from .percpu import PAGE_ALLOC_COSTLY_ORDER, PerCpu
 
 __all__ = ["Marks", "Request"]
 
@@ -13,8 +14,8 @@ FALLBACKS = {
     RECLAIMABLE: (UNMOVABLE, MOVABLE),
 }
 
-#: Largest order that per-cpu lists hold, huge pages apart.
-PAGE_ALLOC_COSTLY_ORDER = 3
+#: Where a refill of a per-cpu list goes on looking (6.12: enum rmqueue_mode).
+OWN, FROM_CMA, CLAIM, STEAL = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,15 @@ class Marks:
 
     minimum: int = 0
     low: int = 0
+    high: int = 0
     managed: int | None = None
 
 
-class Request(Buddy):
+class Request(PerCpu):
     """A zone that answers requests."""
 
     marks = Marks()
+    mode = OWN
     nr_reserved_highatomic = 0
 
     # ---- watermarks ----
@@ -124,8 +127,8 @@ class Request(Buddy):
         return None
 
     def claim_block(self, pfn: int, high: int, order: int, mt: int) -> int | None:
-        """try_to_steal_block (6.12)."""
-        old = self.type_at(pfn)
+        """try_to_steal_block (6.12), try_to_claim_block (6.19): the latter goes by the list that the block is on."""
+        old = self.list_of[pfn] if self.rules.bit else self.type_at(pfn)
         if old == HIGHATOMIC:
             return None
         if high >= self.pageblock_order:
@@ -134,6 +137,7 @@ class Request(Buddy):
             self.retype(pfn, high, mt)
             self.expand(pfn, order, high, mt)
             self.count((1 << high) - (1 << order), mt)
+            self.taken_from = mt
             return pfn
         if not self.block_in_zone(pfn):
             return None
@@ -141,7 +145,7 @@ class Request(Buddy):
         free = sum(1 << self.free_order[head] for head in self.heads_in(start, start + self.pageblock))
         if free + self.alike(start, free, mt, old) < self.pageblock // 2:
             return None
-        self.convert_block(pfn, mt)
+        self.convert_block(pfn, mt, old)
         return self.smallest(order, mt)
 
     def steal_smallest(self, order: int, mt: int) -> int | None:
@@ -154,41 +158,88 @@ class Request(Buddy):
 
     # ---- requests ----
 
-    def rmqueue(self, order: int, mt: int) -> int | None:
-        """__rmqueue: the type's own lists, CMA for movable requests, other types."""
+    def rmqueue(self, order: int, mt: int, mode: int = OWN) -> int | None:
+        """__rmqueue: the type's own lists, CMA for movable requests, other types.
+
+        ``mode``: where it begins; ``self.mode`` is where the next block of the same refill is to be looked for.
+        """
+        self.mode = mode
         if mt == MOVABLE and max(0, self.nr_free_cma) > max(0, self.nr_free) // 2:
             pfn = self.smallest(order, CMA)
             if pfn is not None:
                 return pfn
-        pfn = self.smallest(order, mt)
-        if pfn is None and mt == MOVABLE:
-            pfn = self.smallest(order, CMA)
+        pfn = self.smallest(order, mt) if mode == OWN else None
         if pfn is not None:
             return pfn
-        if self.rules.hygiene:
+        if mode <= FROM_CMA and mt == MOVABLE:
+            pfn = self.smallest(order, CMA)
+            if pfn is not None:
+                self.mode = FROM_CMA
+                return pfn
+        if not self.rules.hygiene:
+            return self.smallest(order, mt) if self.fallback(order, mt) else None
+        if mode <= CLAIM:
             pfn = self.claim(order, mt)
-            return self.steal_smallest(order, mt) if pfn is None else pfn
-        return self.smallest(order, mt) if self.fallback(order, mt) else None
+            if pfn is not None:
+                self.mode = OWN
+                return pfn
+        pfn = self.steal_smallest(order, mt)
+        if pfn is not None:
+            self.mode = STEAL
+        return pfn
+
+    def rmqueue_many(self, order: int, mt: int, most: int) -> list[int]:
+        """rmqueue_bulk: until 6.9 NR_FREE_PAGES sinks at the end, and each block is looked for from the start."""
+        taken: list[int] = []
+        mode = OWN
+        uncounted = 0
+        while len(taken) < most:
+            pfn = self.rmqueue(order, mt, mode)
+            if pfn is None:
+                break
+            taken.append(pfn)
+            self.remember(pfn, self.taken_from)
+            if self.rules.hygiene:
+                mode = self.mode
+            else:
+                uncounted += 1 << order
+                self.nr_free += 1 << order
+        self.nr_free -= uncounted
+        return taken
+
+    def from_zone(self, order: int, mt: int) -> int | None:
+        """rmqueue without reserves: a per-cpu list, if the order has one, and the buddy lists behind it (6.0)."""
+        if self.passes_pcp(order):
+            pfn = self.from_pcp(order, mt)
+            if pfn is not None or self.rules.per_cpu_only:
+                return pfn
+        return self.rmqueue(order, mt)
+
+    def above_high(self) -> bool:
+        return self.watermark_ok(0, UNMOVABLE, self.marks.high, False)
 
     def get_page(self, order: int, mt: int, atomic: bool) -> int | None:
         """A free block: above the low watermark, else above the min watermark, for which GFP_ATOMIC has reserves."""
+        if not self.below_high and not self.watermark_ok(order, mt, self.marks.high, False):
+            self.below_high = True
         if self.watermark_ok(order, mt, self.marks.low, False):
-            pfn = self.rmqueue(order, mt)
+            pfn = self.from_zone(order, mt)
             if pfn is not None:
                 return pfn
-        if not self.watermark_ok(order, mt, self.marks.minimum, atomic):
-            return None
-        if not atomic:
-            return self.rmqueue(order, mt)
-        pfn = self.get_page_atomic(order, mt)
-        if pfn is not None and order > 0:
-            self.reserve_highatomic(pfn, order)
-        return pfn
+        # the slow path tries once before it looks at who may dip into reserves, and once after
+        for _ in range(2):
+            if self.watermark_ok(order, mt, self.marks.minimum, atomic):
+                pfn = self.get_page_atomic(order, mt) if atomic else self.from_zone(order, mt)
+                if pfn is not None:
+                    if atomic and order > 0:
+                        self.reserve_highatomic(pfn, order)
+                    return pfn
+        return None
 
     def get_page_atomic(self, order: int, mt: int) -> int | None:
         """rmqueue for GFP_ATOMIC in the slow path."""
         if order <= PAGE_ALLOC_COSTLY_ORDER or order == self.pageblock_order:
-            pfn = self.rmqueue(order, mt)
+            pfn = self.rmqueue(order, mt) if self.pcp is None else self.from_pcp(order, mt)
             if pfn is not None or self.rules.per_cpu_only:
                 return pfn
         pfn = self.smallest(order, HIGHATOMIC) if order > 0 else None

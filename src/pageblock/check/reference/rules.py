@@ -29,6 +29,13 @@ class Rules:
     batches: migrate_pages cuts its list at a huge page's size (6.1.192; 6.12 behind the page that reaches it).
     split_ascending: a split page's tails come in ascending order (6.19).
     movable_compound: has_unmovable_pages passes compound pages that their driver can move.
+    huge_lists: per-cpu lists of huge pages: 3, one a type; 1; or 2, one of them for MOVABLE (6.1.192).
+    round_robin: pages leave the per-cpu lists from all lists in turn (until 5.17).
+    empty_high_orders: small high-order pages empty the per-cpu lists while frees overflow (5.18).
+    capped_factor: what frees of an overflow double to is capped, drains come in slices (6.1.192).
+    self_tuning: the high mark and the refill move with what is freed and taken (6.7).
+    late_empty: high-order pages empty self-tuned lists only after more frees (6.19).
+    overflow_slices: an overflow is freed a batch at a time (6.19).
     """
 
     always_compare: bool = False
@@ -49,6 +56,13 @@ class Rules:
     batches: bool = False
     split_ascending: bool = False
     movable_compound: bool = True
+    huge_lists: int = 3
+    round_robin: bool = True
+    empty_high_orders: bool = False
+    capped_factor: bool = False
+    self_tuning: bool = False
+    late_empty: bool = False
+    overflow_slices: bool = False
 
 
 _5_15 = Rules()
@@ -63,10 +77,13 @@ _6_1_VANILLA = Rules(
     unsigned_mark=False,
     movable_pair=False,
     split_later=True,
+    huge_lists=1,
+    round_robin=False,
+    empty_high_orders=True,
 )
-_6_1 = replace(_6_1_VANILLA, atomic_last=True, skip_huge=True, batches=True)
-_6_12 = replace(_6_1, hygiene=True)
-_6_19 = replace(_6_12, bit=True, movable_compound=False, split_ascending=True)
+_6_1 = replace(_6_1_VANILLA, atomic_last=True, skip_huge=True, batches=True, huge_lists=2, capped_factor=True)
+_6_12 = replace(_6_1, hygiene=True, self_tuning=True)
+_6_19 = replace(_6_12, bit=True, movable_compound=False, split_ascending=True, late_empty=True, overflow_slices=True)
 
 #: Release -> its rules.
 RELEASES: dict[str, Rules] = {
