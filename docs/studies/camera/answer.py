@@ -1,6 +1,12 @@
-"""What the camera study found: the numbers of its sweeps, and its page."""
+"""What the camera study found: the numbers of its sweeps, its page and its picture.
 
+``python -m docs.studies.camera.answer DIR`` makes them anew; in DIR lie the results of each sweep file, in a folder of its stem.
+"""
+
+import json
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +22,11 @@ from pageblock.view.plot import Curve, draw_curves
 
 from .packing import MIB, Demand, buffers, cameras, demand, packed
 
-__all__ = ["draw", "page", "summary"]
+__all__ = ["draw", "page", "rewritten", "summary"]
 
 HERE = Path(__file__).parent
+
+BEGIN, END = "<!-- tables: made by answer.py -->", "<!-- end of tables -->"
 
 #: What "succeeds" means: the share of requests that are served.
 WANTED = 0.999
@@ -140,7 +148,10 @@ def _smallest(rows: Sequence[dict[str, Any]], needs: Demand) -> dict[str, Any] |
 
 
 def _needs(workload: Workload) -> Demand:
-    return demand(workload, buffers(workload, 0, TICKS), TICKS)
+    """The most of all seeds, and the mean over them."""
+    found = [demand(workload, buffers(workload, seed, TICKS), TICKS) for seed in range(BITMAP_SEEDS)]
+    most = max(one.peak_pages for one in found)
+    return replace(found[0], peak_pages=most, mean_pages=float(np.mean([one.mean_pages for one in found])))
 
 
 def _bitmap(workload: Workload, sizes: Sequence[int]) -> list[dict[str, Any]]:
@@ -380,7 +391,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def draw(found: dict[str, Any], path: Path) -> None:
     """The share of requests that fail against the size, by release, and with pages that are held for minutes."""
-    rows = {f"release {release}": one["rows"] for release, one in found["releases"].items()}
+    # releases of which every share is the same are one curve
+    same: dict[tuple[float, ...], list[str]] = {}
+    for release, one in found["releases"].items():
+        same.setdefault(tuple(row["share"] for row in one["rows"]), []).append(release)
+    rows = {", ".join(alike): found["releases"][alike[0]]["rows"] for alike in same.values()}
     held = next(one for one in found["variants"] if one["value"] == "camera-held.toml")
     rows["6.12, ten pages held for minutes"] = held["rows"]
     # what never failed has no place on a logarithmic scale: it is drawn as half a request
@@ -400,3 +415,23 @@ def draw(found: dict[str, Any], path: Path) -> None:
         log=True,
         mark=(1 - WANTED, "99.9 % served"),
     )
+
+
+def rewritten(text: str, found: dict[str, Any]) -> str:
+    """The page's text with the tables as they are now."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{page(found)}\n{END}{after}"
+
+
+def main(folder: Path) -> None:
+    """Write summary, page and picture."""
+    found = summary(folder)
+    (HERE / "summary.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    readme = HERE / "README.md"
+    readme.write_text(rewritten(readme.read_text(encoding="utf-8"), found), encoding="utf-8")
+    draw(found, HERE / "fails.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

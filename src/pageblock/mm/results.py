@@ -104,31 +104,29 @@ class ContigRange:
         return tuple((source, target) for source, target, _ in self.moved if target is not None)
 
 
+#: Whether ``contig_result`` reads an event of this number.
+_TOLD = np.zeros(32, np.bool_)
+_TOLD[[k.EV_MIGRATE_FOLIO, k.EV_MIGRATE_AWAY, k.EV_RECLAIM, k.EV_SPLIT, k.EV_ISOLATE]] = True
+
+
 def contig_result(start_pfn: int, end_pfn: int, rows: Any, base_pfn: int) -> ContigRange:
     """Read from the log of one request (uint64 array, one row an event) what it moved, split and isolated."""
-    kind = rows[:, 0]
-    moved: list[tuple[int, int | None, int]]
-    folio = kind == k.EV_MIGRATE_FOLIO
-    away = kind == k.EV_MIGRATE_AWAY
-    if away.any():
-        moved = [_move(row, base_pfn) for row in rows[folio | away, :5].tolist()]
-    else:
-        # nearly all events of nearly all requests: column by column
-        at = rows[folio, 1:4]
-        at[:, :2] += np.uint64(base_pfn)
-        moved = list(zip(*at.T.tolist(), strict=True))
-    reclaimed = rows[kind == k.EV_RECLAIM, 1] + np.uint64(base_pfn)
-    split = [(base_pfn + pfn, order) for pfn, order in rows[kind == k.EV_SPLIT, 1:3].tolist()]
-    isolated = rows[kind == k.EV_ISOLATE, 1] + np.uint64(base_pfn)
-    return ContigRange(
-        start_pfn, end_pfn, tuple(moved), tuple(reclaimed.tolist()), tuple(split), tuple(isolated.tolist())
-    )
-
-
-def _move(row: list[int], base_pfn: int) -> tuple[int, int | None, int]:
-    """(source, target, order) of one move; the target of one that left the zone is an absolute pfn in two halves, 0: unknown."""
-    event, pfn, second, order, fourth = row
-    if event == k.EV_MIGRATE_FOLIO:
-        return base_pfn + pfn, base_pfn + second, order
-    away = second << 32 | fourth
-    return base_pfn + pfn, away - 1 if away else None, order
+    moved: list[tuple[int, int | None, int]] = []
+    reclaimed: list[int] = []
+    split: list[tuple[int, int]] = []
+    isolated: list[int] = []
+    told = rows[_TOLD[rows[:, 0].astype(np.intp)]]
+    for event, pfn, second, third, fourth in told[:, :5].tolist():
+        if event == k.EV_MIGRATE_FOLIO:
+            moved.append((base_pfn + pfn, base_pfn + second, third))
+        elif event == k.EV_MIGRATE_AWAY:
+            # an absolute pfn and one in two halves; 0: it is not known where
+            away = second << 32 | fourth
+            moved.append((base_pfn + pfn, away - 1 if away else None, third))
+        elif event == k.EV_RECLAIM:
+            reclaimed.append(base_pfn + pfn)
+        elif event == k.EV_SPLIT:
+            split.append((base_pfn + pfn, second))
+        else:
+            isolated.append(base_pfn + pfn)
+    return ContigRange(start_pfn, end_pfn, tuple(moved), tuple(reclaimed), tuple(split), tuple(isolated))

@@ -119,9 +119,7 @@ def draw_curves(
     axes.margins(x=0)
     if mark is not None:
         axes.axhline(mark[0], color="#555555", linestyle=":", linewidth=1)
-        axes.annotate(
-            mark[1], (1, mark[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small"
-        )
+        axes.annotate(mark[1], (0.01, mark[0]), xycoords=("axes fraction", "data"), va="bottom", fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small")
     _save(path, figure, force)
