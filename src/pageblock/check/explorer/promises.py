@@ -43,7 +43,13 @@ PROMISES: tuple[Promise, ...] = (
         c.BREACH_NONE,
         "",
     ),
-    Promise(c.HOLDS_LOST, "lost", "every page is free or held", c.BREACH_LOST, "a page is neither free nor held"),
+    Promise(
+        c.HOLDS_LOST,
+        "lost",
+        "every page is free or held; by an operation as many change hands as were asked for or given back, and those",
+        c.BREACH_LOST,
+        "a page is neither free nor held, or held by another than asked for it",
+    ),
     Promise(
         c.HOLDS_LEFT,
         "left isolated",
