@@ -205,7 +205,7 @@ def fit(
     snapshot: Snapshot,
     *,
     release: str = "6.1",
-    ticks: int = 200,
+    ticks: int = 80,
     trials: int = 400,
     memory_bytes: int = 128 << 20,
     seed: int = 0,
