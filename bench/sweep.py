@@ -40,14 +40,15 @@ seeds = {runs}
 @dataclass(frozen=True)
 class Swept:
     """A sweep: ``seconds`` in all, ``busy`` of the runs themselves; of each run ``overhead``: seconds of the processors that are
-    not the runs, ``engine``: CPU seconds of the sweep's own work; ``speed``: the time of one process : this time."""
+    not the runs, ``engine``: CPU seconds of the sweep's own work, None where joblib does the runs in this
+    process; ``speed``: the time of one process : this time."""
 
     name: str
     runs: int
     seconds: float
     busy: float
     overhead: float
-    engine: float
+    engine: float | None
     speed: float
 
 
@@ -59,11 +60,11 @@ def measure_sweep(folder: Path) -> list[Swept]:
     path = folder / "sweep.toml"
     path.write_text(SWEEP.format(runs=RUNS, ticks=700))
     plan = load_sweep(path)
-    began, used = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
     for one in plan.runs:
         run(one.workload, one.settings)
-    alone, computing = time.perf_counter() - began, time.process_time() - used
-    found = [Swept("the runs alone, one after the other", RUNS, alone, alone, 0.0, 0.0, 1.0)]
+    alone = time.perf_counter() - began
+    found = [Swept("the runs alone, one after the other", RUNS, alone, alone, 0.0, None, 1.0)]
     sent = _sending(plan)
     for jobs in (1, 2):
         # starts the processes, which joblib keeps
@@ -72,12 +73,19 @@ def measure_sweep(folder: Path) -> list[Swept]:
         began, used = time.perf_counter(), time.process_time()
         done = carry_out(plan, folder / f"out{jobs}", jobs=jobs, batch=1)
         seconds, own = time.perf_counter() - began, time.process_time() - used
-        if jobs == 1:
-            # joblib does it in this process
-            own -= computing
         overhead = (seconds * jobs - done.busy_seconds) / RUNS
         name = f"sweep, {jobs} at a time, a file a run"
-        found.append(Swept(name, RUNS, seconds, done.busy_seconds, overhead, own / RUNS + sent, alone / seconds))
+        found.append(
+            Swept(
+                name,
+                RUNS,
+                seconds,
+                done.busy_seconds,
+                overhead,
+                None if jobs == 1 else own / RUNS + sent,
+                alone / seconds,
+            )
+        )
     return found
 
 
@@ -103,7 +111,7 @@ def print_sweep(found: Sequence[Swept]) -> None:
         rows.append(
             [
                 *(s.name, str(s.runs), f"{s.seconds:.2f}", f"{s.busy:.2f}"),
-                *(number(s.overhead * 1e3), number(s.engine * 1e3), f"{s.speed:.2f}"),
+                *(number(s.overhead * 1e3), "–" if s.engine is None else number(s.engine * 1e3), f"{s.speed:.2f}"),
             ]
         )
     print(table(head, rows))
