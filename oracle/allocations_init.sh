@@ -44,6 +44,20 @@ huge=/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages
 for block in /sys/devices/system/memory/memory1*; do
 	echo offline >"$block/state" 2>/dev/null && echo online >"$block/state"
 done
+# a CMA area, where the kernel has one and lets it be used by hand: buffers beside files, more than there is, and all back
+mount -t debugfs debug /sys/kernel/debug 2>/dev/null
+for area in /sys/kernel/debug/cma/*; do
+	[ -e "$area/alloc" ] || continue
+	for pages in 256 2048 1 4096 512 16384 64; do
+		echo $pages >"$area/alloc" 2>/dev/null
+	done
+	dd if=/dev/urandom of=/tmp/f-cma bs=64k count=200 2>/dev/null
+	for pages in 2048 256 4096; do
+		echo $pages >"$area/free" 2>/dev/null
+		echo $((pages / 2)) >"$area/alloc" 2>/dev/null
+	done
+	echo 100000 >"$area/free" 2>/dev/null
+done
 rm /tmp/f*
 echo 0 >$trace/tracing_on
 

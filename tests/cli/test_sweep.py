@@ -102,3 +102,23 @@ def test_an_interrupted_sweep_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "go on with --resume" in told
     assert told.count("\n") == 1
+
+
+def test_two_folders_with_the_same_numbers(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(swept), "--with", str(swept)]) == 0
+    assert capsys.readouterr().out.startswith("the same: 12 runs, ")
+    assert main(["compare", str(swept), "--with", str(swept), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["same"] is True
+
+
+def test_two_folders_that_differ_exit_1(swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sweep.toml").write_text(SWEEP.replace("seeds = 3", "seeds = 2"))
+    assert main(["sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(swept), "--with", str(tmp_path / "out")]) == 1
+    assert "4 runs only in" in capsys.readouterr().out
+
+
+def test_with_takes_no_value(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(swept), "--with", str(swept), "--a", "5.15"]) == 2
+    assert "leave out --a" in capsys.readouterr().err

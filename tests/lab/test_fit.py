@@ -73,7 +73,7 @@ def test_knobs_reach_their_bounds() -> None:
 
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
 def test_every_mix_is_a_workload_that_can_be_written(place: float, tmp_path: Path) -> None:
-    mix = mix_of(values_at([place] * len(KNOBS)), 100, 4096, "w")
+    mix = mix_of(values_at([place] * len(KNOBS)), 100, 4096, 1 << 16, "w")
     path = tmp_path / "w.toml"
     path.write_text(to_toml(mix))
     assert [actor.name for actor in load_workload(path).actors] == [actor.name for actor in mix.actors]

@@ -63,3 +63,34 @@ def test_a_machine_that_did_not_end_well_is_one_line(
     assert message in err
     assert err.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_kernel_of_one_s_own_is_booted_instead(
+    machine: dict[str, bytes | str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine["told"] = base64.b64encode(gzip.compress(b"mm_page_alloc: page=0\n"))
+    image = tmp_path / "bzImage"
+    image.write_bytes(b"packed")
+    monkeypatch.setattr(allocations, "extract_vmlinux", lambda packed: b"unpacked " + packed)
+    booted: list[bytes] = []
+
+    def boots(command: list[str], seconds: float) -> str:
+        booted.append(Path(command[command.index("-kernel") + 1]).read_bytes())
+        [told] = [word.removeprefix("file:") for word in command if word.startswith("file:")]
+        Path(told).write_bytes(bytes(machine["told"]))  # type: ignore[arg-type]
+        return str(machine["console"])
+
+    monkeypatch.setattr(allocations, "run_machine", boots)
+    out = tmp_path / "out.txt.gz"
+    assert allocations.main(["--kernel", "6.1", "--image", str(image), str(out), "--cache", str(tmp_path)]) == 0
+    assert booted == [b"unpacked packed"]
+    assert "the trace of bzImage" in capsys.readouterr().out
+
+
+def test_a_kernel_that_is_not_there_is_one_line(
+    machine: dict[str, bytes | str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, image = tmp_path / "out.txt.gz", tmp_path / "none"
+    assert allocations.main(["--kernel", "6.1", "--image", str(image), str(out), "--cache", str(tmp_path)]) == 2
+    assert "give a bzImage" in capsys.readouterr().err
+    assert not out.exists()

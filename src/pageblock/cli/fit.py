@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.argument("machine", metavar="DIR")
 @click.option("--release", metavar="REL", help="Whose rules; default: those nearest to the machine's kernel, else 6.1.")
 @click.option(
-    "--ticks", type=click.IntRange(1, 1 << 30), metavar="N", default=200, show_default=True, help="Length of each run."
+    "--ticks", type=click.IntRange(1, 1 << 30), metavar="N", default=80, show_default=True, help="Length of each run."
 )
 @click.option(
     "--trials",

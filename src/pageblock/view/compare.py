@@ -8,9 +8,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..lab.sweep import Same
 from ..lab.sweep.curves import Difference, shown
 
-__all__ = ["show_differences", "to_json"]
+__all__ = ["same_json", "same_text", "show_differences", "to_json"]
+
+
+def same_json(found: Same) -> dict[str, Any]:
+    """Two folders number by number as plain values; see docs/sweep.md."""
+    return {"same": found.same, **asdict(found)}
+
+
+def same_text(found: Same, a: str, b: str) -> str:
+    """Two folders number by number, in one line or a few."""
+    if found.same:
+        return f"the same: {found.runs:,} runs, {found.columns} columns each, samples included"
+    lines = ["not the same"]
+    if found.differ:
+        columns = ", ".join(found.where[:5]) + (" …" if len(found.where) > 5 else "")
+        lines.append(f"{found.differ:,} of {found.runs:,} runs differ, the first in {columns}: {found.first}")
+    lines += [f"{count:,} runs only in {name}" for count, name in ((found.only_a, a), (found.only_b, b)) if count]
+    return "\n".join(lines)
 
 
 def to_json(found: Sequence[Difference]) -> list[dict[str, Any]]:

@@ -3,5 +3,17 @@
 from .engine import Outcome, carry_out
 from .plan import PARAMETERS, Plan, Run, load_sweep
 from .results import Results, read_results
+from .same import Same, held_together
 
-__all__ = ["PARAMETERS", "Outcome", "Plan", "Results", "Run", "carry_out", "load_sweep", "read_results"]
+__all__ = [
+    "PARAMETERS",
+    "Outcome",
+    "Plan",
+    "Results",
+    "Run",
+    "Same",
+    "carry_out",
+    "held_together",
+    "load_sweep",
+    "read_results",
+]
