@@ -188,3 +188,14 @@ def test_a_file_that_is_no_log_is_refused_and_left_alone(line: str, tmp_path: Pa
     with pytest.raises(InputError, match="line 1: this is no line of a log"):
         Journal(path, ("zone",), 1)
     assert path.read_text() == line + "\n"
+
+
+def test_what_needs_more_memory_than_there_is_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greedy(*args: object, **named: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 GiB for an array")
+
+    monkeypatch.setattr("pageblock.cli.releases.command.callback", greedy)
+    assert main(["releases"]) == 2
+    assert "8.00 GiB for an array: more than there is" in capsys.readouterr().err

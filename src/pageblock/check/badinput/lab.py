@@ -133,10 +133,9 @@ def ask_results(main: Main, folder: Path, out: Path, random: Random) -> Invocati
         (swept / name).write_bytes(data)
     for name, text in inputs.items():
         (folder / name).write_text(text)
-    for _ in range(random.choice((1, 1, 2))):
-        path = swept / random.choice(list(files))
-        if not path.exists():
-            continue
+    # each once: what is broken cannot be taken apart again
+    for name in random.sample(list(files), random.choice((1, 1, 2))):
+        path = swept / name
         if random.random() < 0.15:
             path.unlink()
         elif path.suffix == ".json" and random.random() < 0.8:

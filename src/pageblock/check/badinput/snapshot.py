@@ -68,7 +68,7 @@ def spoil_parquet(path: Path, described: bytes | None, random: Random) -> None:
 
 def rewrite(path: Path, described: bytes | None, random: Random, *, columns: bool, metadata: bool) -> None:
     """The file with other rows, or with another description, but in itself whole."""
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()
     told = dict(table.schema.metadata or {})
     table = table.replace_schema_metadata(None)
     if columns:
