@@ -136,7 +136,8 @@ class Result:
         self.cases[case.kind] = self.cases.get(case.kind, 0) + 1
         counts = self.ended.setdefault(case.kind, {})
         counts[ended] = counts.get(ended, 0) + 1
-        if seconds > self.slowest.get(case.kind, (0.0, 0))[0]:
+        # even what took no time that can be told
+        if seconds > self.slowest.get(case.kind, (-1.0, 0))[0]:
             self.slowest[case.kind] = seconds, case.number
         if kind:
             self.repeated[kind] = self.repeated.get(kind, 0) + 1
