@@ -8,12 +8,17 @@ from random import Random
 
 import pytest
 
-from pageblock.check.badinput.campaign import CALLS, KINDS, Case, Target, campaign, cases_of, run_case
+from pageblock.check.badinput import campaign as module
+from pageblock.check.badinput.campaign import CALLS, KINDS, MADE, Case, Result, Target, campaign, cases_of, run_case
+from pageblock.check.badinput.events import FORMS, sound_llfree, sound_text
+from pageblock.check.badinput.journal import Journal
 from pageblock.check.badinput.judge import Fault, Outcome, judge
+from pageblock.check.badinput.lab import sound_workload
 from pageblock.check.badinput.machine import Invocation, small_machine
 from pageblock.check.badinput.trace import sound_trace
 from pageblock.cli import main
 from pageblock.cli.check.bad_input import surface
+from pageblock.errors import InputError
 
 QUICK = [kind for kind in KINDS if kind != "state"]
 
@@ -32,7 +37,7 @@ def run(kind: str, folder: Path, number: int) -> str:
 @pytest.mark.parametrize("kind", [kind for kind in QUICK if kind not in ("arguments", "consumers")])
 def test_some_cases_of_each_kind(kind: str, tmp_path: Path) -> None:
     """Any failure replays by ``pageblock check bad-input --seed 7 --kind KIND --case N``."""
-    for number in range(60 if kind in CALLS else 8):
+    for number in range(60 if kind in CALLS else 5 if kind in MADE else 8):
         assert run(kind, tmp_path, number) in ("answered", "no", "refused"), number
 
 
@@ -113,3 +118,84 @@ def test_cases_depend_on_nothing_but_kind_seed_and_number() -> None:
     assert set(few) <= set(many)
     assert len(set(many)) == 5000
     assert Case("zone", 3, 1).random().random() == Case("zone", 3, 1).random().random()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_workload_is_sound_before_it_is_broken(seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "w.toml"
+    path.write_text(sound_workload(Random(seed)))
+    args = ["--memory", "16M", "--ticks", "2", "--cma", "4M"]
+    assert main(["run", str(path), *args]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", [*FORMS, "llfree"])
+def test_events_are_sound_before_they_are_broken(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(sound_llfree(Random(1)) if form == "llfree" else sound_text(Random(1), form).encode())
+    assert main(["import", str(path), str(tmp_path / "a.parquet")]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("files", "lines", "sound"), [(2, 2, True), (2, 3, False), (1, 2, False)])
+def test_a_line_for_each_file_that_is_named(files: int, lines: int, sound: bool, tmp_path: Path) -> None:
+    asked = Invocation(("replay", *(f"f{n}" for n in range(files)), "--json"))
+    planted = says("", 2, err="pageblock: this is wrong, do that\n" * lines)
+    if sound:
+        assert judge(asked, planted, tmp_path) == "refused"  # type: ignore[arg-type]
+    else:
+        with pytest.raises(Fault, match=f"refused in {lines} lines"):
+            judge(asked, planted, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_log_counts_finished_chunks_and_tells_their_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that was cut short, as by kill -9, is run again; the others are not."""
+
+    def odd(random: Random) -> Outcome:
+        if random.random() < 0.05:
+            raise Fault("planted", "here")
+        return "answered"
+
+    monkeypatch.setattr(module, "BATCH", 10)
+    monkeypatch.setitem(CALLS, "zone", odd)
+    path = tmp_path / "log"
+
+    def search() -> tuple[Result, list[int]]:
+        journal, ran = Journal(path, ("zone",), 1), []
+
+        def finished(chunk: int, part: Result) -> None:
+            ran.append(chunk)
+            journal.add(chunk, part)
+
+        *_, result = campaign(cases_of(["zone"], 1, 35), Target(main, {}), 1, 10.0, journal.done, finished)
+        return result, ran
+
+    first, ran = search()
+    assert ran == [0, 1, 2, 3]
+    assert first.findings
+    text = path.read_bytes()
+    path.write_bytes(text[:-20])
+    second, ran = search()
+    assert ran == [3]
+    assert path.read_bytes().splitlines()[:3] == text.splitlines()[:3]
+    assert (second.cases, second.repeated) == (first.cases, first.repeated)
+    assert [f.case for f in second.findings] == [f.case for f in first.findings]
+    assert search()[1] == []
+
+
+@pytest.mark.parametrize("line", ["x", "{}", '{"plan": {"seed": 1}, "chunk": 0}', "[1]"])
+def test_a_file_that_is_no_log_is_refused_and_left_alone(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match="line 1: this is no line of a log"):
+        Journal(path, ("zone",), 1)
+    assert path.read_text() == line + "\n"
+
+
+def test_what_needs_more_memory_than_there_is_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greedy(*args: object, **named: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 GiB for an array")
+
+    monkeypatch.setattr("pageblock.cli.releases.command.callback", greedy)
+    assert main(["releases"]) == 2
+    assert "8.00 GiB for an array: more than there is" in capsys.readouterr().err

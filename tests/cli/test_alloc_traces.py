@@ -168,3 +168,14 @@ def test_without_the_right_it_is_one_line(
     monkeypatch.setattr("pageblock.machine.tracefs.PLACES", ())
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert "run as root" in refused(capsys, "record", "--seconds", "1", str(tmp_path / "a.parquet"))
+
+
+def test_a_line_that_is_none_is_told_without_what_a_terminal_obeys(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    trace = tmp_path / "t.txt"
+    trace.write_text("what\x7f\x1b is this\n" + TEXTS["trace-cmd report"].read_text())
+    code, out, _ = run(capsys, "import", str(trace), str(tmp_path / "a.parquet"), "--json")
+    assert code == 0
+    assert json.loads(out)["unread_like"] == "what\\x7f\\x1b is this"
+    assert out.strip().isprintable()

@@ -38,6 +38,21 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_sweep_whose_first_run_cannot_be_had_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool
+) -> None:
+    (tmp_path / "sweep.toml").write_text(
+        SWEEP.replace("ticks = 8", "ticks = 1048577").replace("every = 4", "every = 1")
+    )
+    if there:
+        (tmp_path / "out").mkdir()
+    assert main(["sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 2
+    assert "1048577 samples" in capsys.readouterr().err
+    assert (tmp_path / "out").exists() == there
+    assert not list(tmp_path.glob("out/*"))
+
+
 @pytest.mark.parametrize("kind", ["bands", "survival", "heatmap"])
 def test_pictures_are_what_their_name_says(swept: Path, tmp_path: Path, kind: str) -> None:
     for end in ("png", "svg", "html"):

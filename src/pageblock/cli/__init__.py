@@ -115,6 +115,9 @@ def main(args: list[str] | None = None) -> int:
             # the rest of the buffer cannot be written either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}: nothing more was written")
+    except MemoryError as error:
+        what = " ".join(str(error).split())[:200] or "not enough memory"
+        return _fail(f"{what}: more than there is; is the size right that was read or given?")
     except Exception as error:
         from ..errors import PageblockError
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pageblock.errors import InputError
+from pageblock.errors import InputError, printable
 
 from .alloc_events import EVENTS_SCHEMA, MOST_ORDER, MOST_PFN, AllocationEvents, Origin, in_time_order
 from .gfp import describe_gfp
@@ -181,7 +181,7 @@ def events_of_text(
         if found is None:
             if not heading.look(line[:LONGEST_LINE]):
                 unread += 1
-                unread_like = unread_like or line.strip()[:120]
+                unread_like = unread_like or printable(line.strip()[:120])
             continue
         name = RENAMED.get(found.event, found.event)
         if not is_read(name):

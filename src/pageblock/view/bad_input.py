@@ -4,11 +4,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ..check.badinput.campaign import Finding, Result
+from ..check.badinput.campaign import ENDS, Finding, Result
 
 __all__ = ["replay_line", "result_json", "show_result"]
-
-ENDS = ("answered", "no", "refused", "failed")
 
 
 def replay_line(finding: Finding) -> str:

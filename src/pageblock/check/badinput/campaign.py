@@ -26,14 +26,17 @@ from .archive import ask_archive, ask_sosreport
 from .arguments import Surface, ask_arguments
 from .consumers import ask_consumers
 from .dump import ask_core
+from .events import ask_events
 from .judge import OLD, Fault, Main, Outcome, judge
+from .lab import ask_results, ask_series, ask_sweep, ask_workload
 from .log import ask_log
 from .machine import Invocation
+from .saved import ask_explored, ask_fuzzed
 from .snapshot import ask_dump, ask_snapshot
 from .trace import ask_trace
 from .zone import ask_batch, ask_state, ask_zone
 
-__all__ = ["KINDS", "Case", "Finding", "Result", "Target", "campaign", "cases_of", "run_case"]
+__all__ = ["BATCH", "ENDS", "KINDS", "Case", "Finding", "Result", "Target", "campaign", "cases_of", "run_case"]
 
 #: Kinds that call the command line, and how they are drawn.
 COMMANDS: dict[str, Callable[[Path, Path, Random], Invocation]] = {
@@ -44,6 +47,17 @@ COMMANDS: dict[str, Callable[[Path, Path, Random], Invocation]] = {
     "core": ask_core,
     "trace": ask_trace,
     "log": ask_log,
+}
+
+#: Kinds that break what the command line itself made before.
+MADE: dict[str, Callable[[Main, Path, Path, Random], Invocation]] = {
+    "workload": ask_workload,
+    "sweep": ask_sweep,
+    "events": ask_events,
+    "series": ask_series,
+    "results": ask_results,
+    "explored": ask_explored,
+    "fuzzed": ask_fuzzed,
 }
 
 #: Kinds that call the package.
@@ -58,10 +72,14 @@ CALLS: dict[str, Callable[[Random], Outcome]] = {
 KINDS = {
     "dump": 9, "archive": 4, "sosreport": 3, "snapshot": 6, "core": 2, "trace": 12, "log": 14, "arguments": 10,
     "zone": 18, "batch": 10, "state": 6, "consumers": 6,
+    "workload": 10, "sweep": 6, "events": 10, "series": 6, "results": 6, "explored": 3, "fuzzed": 3,
 }  # fmt: skip
 
+#: How a case ends.
+ENDS = ("answered", "no", "refused", "failed")
+
 #: Cases of a batch, and bytes of address space that a batch may use.
-BATCH = 200
+BATCH = 500
 MOST_MEMORY = 12 << 30
 
 #: Bytes that a single small case may add to the memory in use: more is an array that its input asked for.
@@ -118,12 +136,25 @@ class Result:
         self.cases[case.kind] = self.cases.get(case.kind, 0) + 1
         counts = self.ended.setdefault(case.kind, {})
         counts[ended] = counts.get(ended, 0) + 1
-        if seconds > self.slowest.get(case.kind, (0.0, 0))[0]:
+        # even what took no time that can be told
+        if seconds > self.slowest.get(case.kind, (-1.0, 0))[0]:
             self.slowest[case.kind] = seconds, case.number
         if kind:
             self.repeated[kind] = self.repeated.get(kind, 0) + 1
             if self.repeated[kind] == 1:
                 self.findings.append(Finding(case, kind, text))
+
+    def merge(self, other: "Result") -> None:
+        """Count what another one counted, too."""
+        for kind, counts in other.ended.items():
+            mine = self.ended.setdefault(kind, {})
+            for end, count in counts.items():
+                mine[end] = mine.get(end, 0) + count
+            self.cases[kind] = self.cases.get(kind, 0) + other.cases[kind]
+            self.slowest[kind] = max(self.slowest.get(kind, (0.0, 0)), other.slowest[kind])
+        self.findings += [found for found in other.findings if found.kind not in self.repeated]
+        for sort, times in other.repeated.items():
+            self.repeated[sort] = self.repeated.get(sort, 0) + times
 
 
 def cases_of(kinds: Sequence[str], seed: int, count: int) -> list[Case]:
@@ -149,6 +180,8 @@ def run_case(case: Case, target: Target, folder: Path) -> Outcome:
     os.chdir(folder)
     if case.kind == "arguments":
         asked = ask_arguments(target.surface, folder, out, random)
+    elif case.kind in MADE:
+        asked = MADE[case.kind](target.main, folder, out, random)
     else:
         asked = COMMANDS[case.kind](folder, out, random)
     try:
@@ -162,6 +195,10 @@ def work(cases: Sequence[Case], target: Target, pipe: int, folder: Path) -> NoRe
     faulthandler.enable()
     # above what is mapped already: a sanitizer's shadow is terabytes
     most = MOST_MEMORY + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard != resource.RLIM_INFINITY:
+        # a search inside a search
+        most = min(most, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("error")
@@ -198,13 +235,14 @@ class Batch:
     pipe: int
     folder: Path
     errors: int
+    chunk: int
     done: int = 0
     begun: float = field(default_factory=time.monotonic)
     rest: bytes = b""
 
 
-def start(cases: Sequence[Case], target: Target) -> Batch:
-    """Begin a batch."""
+def start(cases: Sequence[Case], target: Target, chunk: int = 0) -> Batch:
+    """Begin a batch of a chunk's cases."""
     folder = Path(tempfile.mkdtemp(prefix="pageblock-bad-"))
     errors = os.memfd_create("errors")
     reading, writing = os.pipe()
@@ -212,7 +250,7 @@ def start(cases: Sequence[Case], target: Target) -> Batch:
     pid = os.fork()
     if pid:
         os.close(writing)
-        return Batch(cases, pid, reading, folder, errors)
+        return Batch(cases, pid, reading, folder, errors, chunk)
     try:
         os.close(reading)
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -232,48 +270,77 @@ def tail(batch: Batch) -> str:
     return ours[0] if ours else said[-200:].replace("\n", " ")
 
 
-def campaign(cases: Sequence[Case], target: Target, jobs: int, limit: float) -> Iterator[Result]:
-    """Run cases on several processes; the result so far, each time that one came in. ``limit``: seconds a case may take."""
+def campaign(
+    cases: Sequence[Case],
+    target: Target,
+    jobs: int,
+    limit: float,
+    done: Mapping[int, Result] | None = None,
+    finished: Callable[[int, Result], None] | None = None,
+) -> Iterator[Result]:
+    """Run cases on several processes; the result so far, each time that one came in. ``limit``: seconds a case may take.
+
+    ``done``: what came of chunks (``BATCH`` cases each, in their order) that are not run again; one that has other than the cases
+    it would have now is. ``finished`` is told each chunk that ended.
+    """
     result = Result()
-    waiting = [cases[at : at + BATCH] for at in range(0, len(cases), BATCH)]
+    waiting: list[tuple[int, Sequence[Case]]] = []
+    parts: dict[int, Result] = {}
+    for number, at in enumerate(range(0, len(cases), BATCH)):
+        chunk = cases[at : at + BATCH]
+        before = (done or {}).get(number)
+        if before is not None and before.total == len(chunk):
+            result.merge(before)
+        else:
+            waiting.append((number, chunk))
+            parts[number] = Result()
+    missing = {number: len(chunk) for number, chunk in waiting}
     running: list[Batch] = []
+    if not waiting:
+        yield result
+
+    def ended(batch: Batch, why: str) -> None:
+        selector.unregister(batch.pipe)
+        running.remove(batch)
+        waiting.extend((batch.chunk, rest) for rest in finish(batch, result, parts[batch.chunk], why))
+        if parts[batch.chunk].total == missing[batch.chunk] and finished is not None:
+            finished(batch.chunk, parts.pop(batch.chunk))
+
     with selectors.DefaultSelector() as selector:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
-                    batch = start(waiting.pop(0), target)
+                    number, some = waiting.pop(0)
+                    batch = start(some, target, number)
                     running.append(batch)
                     selector.register(batch.pipe, selectors.EVENT_READ, batch)
                 for key, _ in selector.select(timeout=1.0):
                     batch = key.data
                     data = os.read(batch.pipe, 1 << 16)
-                    collect(batch, data, result)
+                    collect(batch, data, result, parts[batch.chunk])
                     if not data:
-                        selector.unregister(batch.pipe)
-                        running.remove(batch)
-                        waiting += finish(batch, result, "")
+                        ended(batch, "")
                 for batch in [b for b in running if time.monotonic() - b.begun > limit]:
-                    selector.unregister(batch.pipe)
-                    running.remove(batch)
-                    waiting += finish(batch, result, f"no end after {limit:.0f} s")
+                    ended(batch, f"no end after {limit:.0f} s")
                 yield result
         finally:
             for batch in running:
-                finish(batch, result, "interrupted")
+                finish(batch, Result(), Result(), "interrupted")
 
 
-def collect(batch: Batch, data: bytes, result: Result) -> None:
+def collect(batch: Batch, data: bytes, *results: Result) -> None:
     """Take in what a batch wrote."""
     *lines, batch.rest = (batch.rest + data).split(b"\n")
     for line in lines:
         batch.begun = time.monotonic()
         if line != b"?":
             ended, kind, text, seconds = json.loads(line)
-            result.add(batch.cases[batch.done], ended, text, kind, seconds)
+            for result in results:
+                result.add(batch.cases[batch.done], ended, text, kind, seconds)
             batch.done += 1
 
 
-def finish(batch: Batch, result: Result, why: str) -> list[Sequence[Case]]:
+def finish(batch: Batch, result: Result, part: Result, why: str) -> list[Sequence[Case]]:
     """Wait for a process, which is ended where ``why`` says so; what is left of its batch."""
     if why:
         os.kill(batch.pid, signal.SIGABRT if why.startswith("no end") else signal.SIGKILL)
@@ -285,7 +352,8 @@ def finish(batch: Batch, result: Result, why: str) -> list[Sequence[Case]]:
     if batch.done == len(batch.cases) or why == "interrupted":
         return []
     kind = why or f"the interpreter died: {describe(status)}"
-    result.add(batch.cases[batch.done], "failed", f"{kind}: {last}", f"{kind}: {last}", time.monotonic() - batch.begun)
+    for one in (result, part):
+        one.add(batch.cases[batch.done], "failed", f"{kind}: {last}", f"{kind}: {last}", time.monotonic() - batch.begun)
     rest = batch.cases[batch.done + 1 :]
     return [rest] if rest else []
 

@@ -5,14 +5,14 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from .machine import Invocation
 
-__all__ = ["Fault", "Main", "Outcome", "judge", "where"]
+__all__ = ["Fault", "Main", "Outcome", "judge", "streams", "where"]
 
 Main = Callable[[list[str]], int]
 Outcome = Literal["answered", "no", "refused"]
@@ -106,12 +106,10 @@ def look_at_streams(asked: Invocation, outcome: Outcome, said: str, complained: 
         return
     if outcome == "refused":
         # several files: each that cannot be read is a line, and the others are answered
-        several = asked.args[0] in ("explain", "replay") and sum(not arg.startswith("-") for arg in asked.args) > 2
-        if several and lines:
-            lines = lines[:1]
-        elif said:
+        several = most_lines(asked.args)
+        if said and several == 1:
             raise Fault("refused, but something was printed", repr(said[:200]))
-        if not several and (len(lines) != 1 or not complained.endswith("\n")):
+        if not 1 <= len(lines) <= several or not complained.endswith("\n"):
             raise Fault(f"refused in {len(lines)} lines", repr(complained[:400]))
     elif outcome == "answered" and lines:
         raise Fault("answered, but something is on stderr", repr(complained[:300]))
@@ -132,21 +130,39 @@ def look_at_streams(asked: Invocation, outcome: Outcome, said: str, complained: 
             raise Fault("no JSON", f"{error}: {said[:200]!r}") from error
 
 
+def most_lines(args: Sequence[str]) -> int:
+    """Lines that a refusal may have: one for each file that is named, where a command takes several."""
+    if args[0] not in ("explain", "replay"):
+        return 1
+    dashes = args.index("--") if "--" in args else len(args)
+    files = [arg for arg in args[1:dashes] if arg == "-" or not arg.startswith("-")]
+    return max(1, len(files) + len(args[dashes + 1 :]))
+
+
 def not_json(name: str) -> None:
     raise ValueError(f"{name} is not in JSON")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Every file of a folder, and of folders in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def kept_batches(before: dict[str, bytes], after: dict[str, bytes]) -> bool:
+    """Whether nothing changed, but that finished batches of a sweep, with its own file, are kept to go on with."""
+    new = {name for name in after if before.get(name) != after[name]}
+    swept = {name for name in new if Path(name).parent != Path() and "runs-" in name}
+    if not before.keys() <= after.keys():
+        return False
+    return not new or (bool(swept) and new - swept == {str(Path(min(swept)).with_name("sweep.json"))})
 
 
 def look_at_files(outcome: Outcome, before: dict[str, bytes], after: dict[str, bytes]) -> None:
     """Files are there whole or not at all: nothing new and nothing changed after a refusal, no rest of a file ever."""
-    if outcome == "refused" and after != before:
+    if outcome == "refused" and not kept_batches(before, after):
         raise Fault("refused, but files changed", ", ".join(sorted(after)))
     for name, data in after.items():
-        if name not in before and (name.startswith(".") or not data):
+        if name not in before and (Path(name).name.startswith(".") or not data):
             raise Fault("a rest of a file was left", name)
     if set(before) - set(after):
         raise Fault("a file is gone", ", ".join(sorted(set(before) - set(after))))

@@ -13,7 +13,7 @@ from ...machine.snapshot_file import FILE_SCHEMA, SnapshotFile, write_snapshot
 from .machine import Invocation, ask_machine, small_machine, spoil_files, write_folder
 from .mutate import NUMBERS, odd_value, spoil_bytes, spoil_json, spoil_text
 
-__all__ = ["ask_dump", "ask_snapshot"]
+__all__ = ["ask_dump", "ask_snapshot", "spoil_parquet"]
 
 TYPES = (
     pa.int8(),
@@ -50,29 +50,36 @@ def ask_snapshot(folder: Path, out: Path, random: Random) -> Invocation:
         (source / name).write_bytes(data)
     path = folder / "machine.parquet"
     write_snapshot(path, SnapshotFile(read_machine(source), {"zoneinfo": files["zoneinfo"].decode()}, {"live": False}))
+    spoil_parquet(path, b"pageblock.snapshot", random)
+    return ask_machine(path, out, random)
+
+
+def spoil_parquet(path: Path, described: bytes | None, random: Random) -> None:
+    """A Parquet file by its bytes, rows or description. ``described``: the key of the latter; None: the first there is."""
     how = random.randrange(5)
     if how == 0:
         data = path.read_bytes()
         # the footer says how all else is to be read
-        cut = len(data) - random.choice((0, 8, 600, len(data)))
+        cut = len(data) - random.choice((0, 8, min(600, len(data)), len(data)))
         path.write_bytes(data[:cut] + spoil_bytes(data[cut:], random))
     else:
-        rewrite(path, random, columns=how in (1, 2), metadata=how > 2)
-    return ask_machine(path, out, random)
+        rewrite(path, described, random, columns=how in (1, 2), metadata=how > 2)
 
 
-def rewrite(path: Path, random: Random, *, columns: bool, metadata: bool) -> None:
+def rewrite(path: Path, described: bytes | None, random: Random, *, columns: bool, metadata: bool) -> None:
     """The file with other rows, or with another description, but in itself whole."""
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()
     told = dict(table.schema.metadata or {})
     table = table.replace_schema_metadata(None)
     if columns:
         for _ in range(random.choice((1, 1, 2))):
             table = spoil_table(table, random)
-    if metadata:
-        key = b"pageblock.snapshot" if random.random() < 0.9 else random.choice(list(told))
+    if described is None and told:
+        described = min(told)
+    if metadata and described in told:
+        key = described if random.random() < 0.9 else random.choice(list(told))
         how = random.random()
-        if how < 0.75 and key == b"pageblock.snapshot":
+        if how < 0.75 and key == described:
             value = json.loads(told[key])
             for _ in range(random.choice((1, 1, 2, 4))):
                 value = spoil_json(value, random)

@@ -3,17 +3,23 @@
 import json
 import os
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 
 import click
 
 from ...check.badinput.arguments import Parameter
-from ...check.badinput.campaign import KINDS, Case, Result, Target, campaign, cases_of
+from ...check.badinput.campaign import BATCH, KINDS, Case, Result, Target, campaign, cases_of
+from ...check.badinput.journal import Journal
 from ...view.bad_input import result_json, show_result
 from ...view.progress import operation_progress
 from ...view.terminal import stdout
 from .. import cli, main
 
 __all__ = ["command"]
+
+#: What commands import when they need it, in seconds.
+SLOW_IMPORTS = ("matplotlib.figure", "pageblock.lab.sweep.curves", "pyarrow.parquet", "scipy.stats")
 
 
 def surface() -> dict[tuple[str, ...], list[Parameter]]:
@@ -51,27 +57,45 @@ def _parameter(parameter: click.Parameter) -> Parameter:
 @click.option(
     "--limit", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds that a case may take."
 )
+@click.option(
+    "--log", "log_file", metavar="FILE", help="A line a finished chunk; those that are there are not run again."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/bad-input.md).")
 def command(
-    cases: int, seed: int, kinds: tuple[str, ...], number: int | None, jobs: int | None, limit: float, as_json: bool
+    cases: int,
+    seed: int,
+    kinds: tuple[str, ...],
+    number: int | None,
+    jobs: int | None,
+    limit: float,
+    log_file: str | None,
+    as_json: bool,
 ) -> int:
     """Break whatever pageblock reads or is given, and look that it is answered or refused, in one line, and nothing else.
 
-    What is drawn depends on kind, seed and number alone. Exits 1 if a case broke a rule.
+    What is drawn depends on kind, seed and number alone. Exits 1 if a case broke a rule,
+    also one that the log tells of.
     """
     names = tuple(dict.fromkeys(kinds)) or tuple(KINDS)
     if number is not None:
         if len(names) != 1:
             raise click.UsageError("--case goes with one --kind")
+        if log_file is not None:
+            raise click.UsageError("--case is one case, --log keeps a search: leave out one of them")
         drawn = [Case(names[0], seed, number)]
     else:
         drawn = cases_of(names, seed, cases)
+    journal = Journal(Path(log_file) if log_file is not None else None, names, seed)
     target = Target(main, surface())
+    if len(drawn) > BATCH:
+        # once here instead of once a process
+        for name in SLOW_IMPORTS:
+            import_module(name)
     result = Result()
     interrupted = False
     try:
         with operation_progress("breaking") as progress:
-            for result in campaign(drawn, target, jobs or os.cpu_count() or 1, limit):
+            for result in campaign(drawn, target, jobs or os.cpu_count() or 1, limit, journal.done, journal.add):
                 if progress is not None:
                     progress(result.total, len(drawn))
     except KeyboardInterrupt:

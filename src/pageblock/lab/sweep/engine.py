@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,8 +70,40 @@ def carry_out(
         InputError: the folder holds another sweep, or some and ``resume`` is not said; no such cluster; a run that cannot be had;
             workers died again and again. Finished batches stay.
     """
+    with _taken_back(folder):
+        _prepare(plan, folder, resume)
+        return _carry_out(plan, folder, jobs, cluster, batch, progress)
+
+
+@contextmanager
+def _taken_back(folder: Path) -> Iterator[None]:
+    """The folder is gone again, or as empty as it was, where the sweep is refused before its first batch was written."""
+    try:
+        existed = folder.exists()
+        fresh = not existed or (folder.is_dir() and not any(folder.iterdir()))
+    except OSError:
+        # what is wrong with it is told by whoever uses it
+        existed, fresh = True, False
+    try:
+        yield
+    except InputError:
+        if fresh and folder.is_dir() and {path.name for path in folder.iterdir()} <= {SWEEP_FILE}:
+            (folder / SWEEP_FILE).unlink(missing_ok=True)
+            if not existed:
+                folder.rmdir()
+        raise
+
+
+def _carry_out(
+    plan: Plan,
+    folder: Path,
+    jobs: int,
+    cluster: str | None,
+    batch: int,
+    progress: Callable[[int, int], None] | None,
+) -> Outcome:
+    """Do what is missing in a folder that is prepared."""
     began = time.perf_counter()
-    _prepare(plan, folder, resume)
     done = finished(folder) & {run.id for run in plan.runs}
     total, before, busy, deaths, in_vain = len(plan.runs), len(done), 0.0, 0, 0
     if progress is not None:
