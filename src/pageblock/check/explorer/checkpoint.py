@@ -8,6 +8,7 @@ there that ``save`` did not write.
 import hashlib
 import json
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -109,6 +110,9 @@ def load(path: Path, depth: int | None, memory: int) -> tuple[Search, str]:
         MemoryError,
         OverflowError,
         struct.error,
+        # numpy reads an array's header with Python's own tokenizer
+        tokenize.TokenError,
+        SyntaxError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
