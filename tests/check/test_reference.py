@@ -117,3 +117,28 @@ def test_patches_of_the_seed_are_switches() -> None:
     assert rules_of("5.15+p1") == rules_of("seed-p3-p4")
     assert rules_of("seed-p2") == RELEASES["seed"]
     assert rules_of("7.0") is None
+
+
+def test_an_overflow_frees_the_oldest_of_the_same_list_and_doubles() -> None:
+    zone = fresh("6.1")
+    for pfn in range(400):
+        assert zone.alloc(0, MOVABLE, ANON, None) == pfn
+    zone.set_pcp(63, 252, 252, 0)
+    for pfn in range(252):
+        zone.free_used(pfn)
+    assert zone.pcp is not None
+    assert (list(zone.pcp.lists[MOVABLE])[-1], zone.pcp.count, zone.pcp.free_factor) == (63, 189, 1)
+    for pfn in range(252, 315):
+        zone.free_used(pfn)
+    assert (zone.pcp.count, zone.pcp.free_factor) == (252 - 126, 2)
+
+
+def test_a_drain_begins_with_the_first_list_and_its_oldest_page() -> None:
+    zone = fresh("6.1")
+    for _ in range(64):
+        zone.alloc(0, MOVABLE, ANON, None)
+    zone.set_pcp(63, 252, 252, 0)
+    for pfn in (10, 20, 30):
+        zone.free_used(pfn)
+    zone.drain()
+    assert listed(zone, 0)[:3] == [30, 20, 10]

@@ -359,3 +359,11 @@ def test_a_request_over_them_is_a_bug() -> None:
     zone = covered()
     assert bug(zone, 16, 32) == 18
     assert zone.nr_isolate_pageblock == 1
+
+
+def test_alloc_contig_pages_ends_where_the_kernel_stops() -> None:
+    """The free pair at 6 is split at its second page into a pageblock that begins at 6: no range behind it is tried."""
+    zone = Zone(40, "seed-as-posted", start_pfn=4, max_order=2, pageblock_order=2)
+    zone.alloc(0, Migratetype.UNMOVABLE)
+    with pytest.raises(KernelBugError):
+        zone.alloc_contig_pages(1)

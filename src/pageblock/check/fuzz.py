@@ -106,8 +106,11 @@ def draw_case(case: Case, interval: int) -> tuple[int, Finding | None]:
     difference = pair.compare_states()
     workload = Workload(pair, random)
     done: list[Operation] = []
-    while difference is None and len(done) < OPERATIONS:
-        done += [workload.draw() for _ in range(min(interval, OPERATIONS - len(done)))]
+    while difference is None and len(done) < OPERATIONS and not pair.stopped:
+        for _ in range(min(interval, OPERATIONS - len(done))):
+            done.append(workload.draw())
+            if pair.stopped:
+                break
         difference = pair.compare(True)
     if difference is None:
         return len(done), None

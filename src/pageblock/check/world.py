@@ -163,7 +163,7 @@ def random_world(release: str, random: Random, model: str | None = None) -> Worl
     rules = World(release, 1).rules
     pageblock_order = random.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 9 if random.random() < 0.1 else 3))
     max_order = pageblock_order + random.choice((0, 1, 1, 1, 2, 3))
-    if not rules.single and random.random() < 0.05:
+    if not rules.single and not rules.as_posted and random.random() < 0.05:
         max_order = max(0, pageblock_order - 1)
     block, largest = 1 << pageblock_order, 1 << max(max_order, pageblock_order)
     nr_pages = largest * random.randint(1, 3 if pageblock_order > 6 else 12)

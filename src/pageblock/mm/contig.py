@@ -479,27 +479,25 @@ def first_invalid_contig(z: ZoneState, start: cython.uint, end: cython.uint) -> 
 @cython.exceptval(check=False)
 def alloc_contig_pages(
     z: ZoneState, nr_pages: cython.uint, flags: cython.uint, owner: cython.uint, saved: cython.p_uchar
-) -> cython.uint:
-    """First aligned range of the zone that can be had; its frame, or NONE (alloc_contig_pages, 6.1).
+) -> cython.longlong:
+    """First aligned range of the zone that can be had; its frame, or -EBUSY (alloc_contig_pages, 6.1).
 
-    Aligned to its own size, which the kernel assumes to be a power of two; absolute alignment.
+    -ENOTRECOVERABLE: a BUG, which ends it. Aligned to its own size, which the kernel assumes to be a power of two;
+    absolute alignment.
     """
     absolute: cython.ulonglong = (z.base_pfn + z.zone_start + nr_pages - 1) // nr_pages * nr_pages
     pfn: cython.ulonglong = absolute - z.base_pfn
+    first: cython.uint
+    end: cython.uint
+    rc: cython.int
     while pfn + nr_pages <= z.zone_end:
-        if first_invalid_contig(z, cython.cast(cython.uint, pfn), cython.cast(cython.uint, pfn + nr_pages)) == NONE:
-            if (
-                alloc_contig_range(
-                    z,
-                    cython.cast(cython.uint, pfn),
-                    cython.cast(cython.uint, pfn + nr_pages),
-                    MOVABLE,
-                    flags,
-                    owner,
-                    saved,
-                )
-                == 0
-            ):
-                return cython.cast(cython.uint, pfn)
+        first = cython.cast(cython.uint, pfn)
+        end = cython.cast(cython.uint, pfn + nr_pages)
+        if first_invalid_contig(z, first, end) == NONE:
+            rc = alloc_contig_range(z, first, end, MOVABLE, flags, owner, saved)
+            if rc == 0:
+                return first
+            if rc == -ENOTRECOVERABLE:
+                return rc
         pfn += nr_pages
-    return NONE
+    return -EBUSY

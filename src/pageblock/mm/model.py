@@ -364,6 +364,7 @@ class Zone(HotplugZone):
         Raises:
             RangeError: fewer than one page, more than the zone, or not a power of two.
             ContigRefused: every range was refused; the last reason.
+            KernelBugError: at one of them the kernel would stop.
         """
         n = self.checked_count(nr_pages)
         if n & (n - 1):
@@ -375,8 +376,8 @@ class Zone(HotplugZone):
         self.refused_why = 0
         self.refused_pfn = self.zone_start
         self.begin(True)
-        pfn: cython.uint = alloc_contig_pages(self, n, flags, handle, ptr8(saved))
-        refusal = self.refusal(EBUSY) if pfn == NONE else None
+        pfn: cython.longlong = alloc_contig_pages(self, n, flags, handle, ptr8(saved))
+        refusal = self.refusal(-pfn) if pfn < 0 else None
         rows = self.finish()
         if refusal is not None:
             raise refusal

@@ -15,6 +15,7 @@ class Rules:
     windows: isolation rounds to the larger of a max order block and a pageblock.
     only_requested: has_unmovable_pages looks at the requested range only (the seed's patch 3).
     save_outer: alloc_contig_range saves the types beside its pageblocks and cuts free pages (the seed's patch 4).
+    as_posted: that patch as it was mailed, with its faults.
     single: isolate_single_pageblock at both ends first (5.19).
     hygiene: free lists agree with pageblock types (6.10).
     bit: isolation is a bit beside the type (6.17).
@@ -42,6 +43,7 @@ class Rules:
     windows: bool = True
     only_requested: bool = False
     save_outer: bool = False
+    as_posted: bool = False
     single: bool = False
     hygiene: bool = False
     bit: bool = False
@@ -96,12 +98,17 @@ RELEASES: dict[str, Rules] = {
     "6.19": _6_19,
 }
 
+#: The seed as posted: apart, since its cases end where the kernel stops.
+_AS_POSTED = replace(_SEED, save_outer=False, as_posted=True)
+
 #: What the seed's patches switch; 2 only moves code, 5 to 7 are about consumers.
 _PATCHES = {"1": "always_compare", "3": "only_requested", "4": "save_outer"}
 
 
 def rules_of(release: str) -> Rules | None:
     """Rules of a release or of one with patches of the seed on or off (``seed-p3``, ``5.15+p1``); None: not known."""
+    if release == "seed-as-posted":
+        return _AS_POSTED
     match = re.fullmatch(r"([^+]*?)((?:[+-]p[1-7])*)", release)
     rules = RELEASES.get(match[1]) if match else None
     if match is None or rules is None:
