@@ -9,12 +9,16 @@ import click
 
 from ...check.core import BATCH, CoreFinding, run_core
 from ...check.fuzz import Campaign, Case, Finding, Log, campaign, draw_case, known_releases, shortest
+from ...errors import InputError
 from ...mm import release as find_release
 from ...view.fuzz import core_finding_json, finding_json, show_core_finding, show_finding
 from ...view.progress import operation_progress
 from ...view.terminal import counted, stdout
 
 __all__ = ["command"]
+
+#: The one release that is held to no invariant.
+POSTED = "seed-as-posted"
 
 
 @click.command(name="fuzz")
@@ -60,7 +64,12 @@ def command(
         if core_only:
             raise click.UsageError("--core-only compares nothing, so that --model says nothing: leave one of them out")
         model = find_release(model).name
-    plan = Campaign(known_releases(releases), seed, interval, model, core_only)
+    known = known_releases(releases)
+    if core_only and POSTED in known:
+        raise InputError(
+            f"{POSTED} promises nothing that --core-only could look at, and stops where free pages overlap: leave it out"
+        )
+    plan = Campaign(known, seed, interval, model, core_only)
     began = time.monotonic()
     if number is None:
         findings, done, before, interrupted = _run(plan, ops, jobs or os.cpu_count() or 1, log_file, keep_going)
