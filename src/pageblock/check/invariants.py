@@ -359,6 +359,11 @@ def _unhygienic(*more: Exemption) -> dict[str, tuple[Exemption, ...]]:
     return found | dict.fromkeys(HYGIENIC, (_PER_CPU, _GOES_BACK_WHOLE))
 
 
+#: What is allocated from an isolated pageblock, as these let it be, may claim it.
+_RETYPED = {name: (*_OF_RELEASE.get(name, ()), _PER_CPU) for name in _MOVES_HEADS} | dict.fromkeys(
+    HYGIENIC, (_PER_CPU, _GOES_BACK_WHOLE)
+)
+
 #: Every invariant of a state. The names are those that ``Zone.check`` uses.
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant("list links", list_links),
@@ -373,7 +378,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("per-cpu lists", per_cpu_lists),
     Invariant("NR_FREE_PAGES", nr_free_pages, exceptions=_unhygienic()),
     Invariant("NR_FREE_CMA_PAGES", nr_free_cma_pages, exceptions=_unhygienic(_FOREIGN_CMA)),
-    Invariant("nr_isolate_pageblock", nr_isolate_pageblock, exceptions=_OF_RELEASE),
+    Invariant("nr_isolate_pageblock", nr_isolate_pageblock, exceptions=_RETYPED),
 )
 
 
