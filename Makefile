@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py $(wildcard src/pageblock/mm/*.py src/pageblock/mm/*.pyx src/pageblock/mm/*.pxd src/pageblock/machine/*.py src/pageblock/machine/*.pyx src/pageblock/machine/*.pxd src/pageblock/check/explorer/*.py src/pageblock/check/explorer/*.pyx src/pageblock/check/explorer/*.pxd)
 
-.PHONY: doctor test sanitize install bench oracle guest mutants docs clean
+.PHONY: doctor test sanitize install bench oracle guest mutants docs studies clean
 
 ## the answer for this machine, or for the recorded one that the package ships where /proc/kpageflags can't be read
 doctor: $(STAMP)
@@ -62,6 +62,10 @@ docs: $(STAMP)
 	$(BIN)/python -m pageblock.view.causes docs/explain.md
 	$(BIN)/python docs/transcripts.py docs/series.md docs/doctor.md
 	$(BIN)/python docs/bugs.py docs/bugs.md
+
+## the studies of docs/studies again, from their sweeps to their pages (an hour and a half on two cores)
+studies: $(STAMP)
+	$(BIN)/python -m docs.studies.run
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info src/pageblock/mm/_core.c src/pageblock/machine/_actions.c src/pageblock/machine/_scan.c src/pageblock/check/explorer/_explore.c

@@ -35,8 +35,12 @@ SEEDS, TICKS, COUNT = 16, 400, 128
 #: Parts of a pageblock that are asked for, anywhere.
 PARTS = (1 / 32, 1 / 8, 1 / 2, 1.0, 2.0)
 
-#: Looks in the range alone; in all of the boundary pageblocks (the seed without its patch 3); as merged.
-ALONE, WHOLE, MERGED = "seed", "seed-p3", "6.12"
+#: Looks in the range alone (patch 3); in all of the pageblocks at its ends, as it was merged; in all of the window that is
+#: isolated, as the series without patch 3 does, and 5.15.
+ALONE, BLOCKS, WINDOWS = "seed", "6.12", "seed-p3"
+
+#: A small part of the states, which a test asks again: machine, use, states, and sizes.
+KEPT = (MACHINES[0], "full", 2, (1 / 8, 1.0))
 
 
 def cell(machine: Machine, workload: str, seeds: int = SEEDS, parts: tuple[float, ...] = PARTS) -> list[dict[str, Any]]:
@@ -50,16 +54,16 @@ def cell(machine: Machine, workload: str, seeds: int = SEEDS, parts: tuple[float
                 ask(machine, release, state, ranges(machine, size, machine.page_size, COUNT, seed))
                 for seed, state in enumerate(states)
             ]
-            for release in (ALONE, WHOLE, MERGED)
+            for release in (ALONE, BLOCKS, WINDOWS)
         }
         row: dict[str, Any] = {"machine": machine.words, "workload": workload, "part": part, "size": size}
         row |= {f"granted_{release}": share([granted(one) for one in found]) for release, found in answers.items()}
-        for release in (WHOLE, MERGED):
+        for release in (BLOCKS, WINDOWS):
             lost = [falsely(one, alone) for one, alone in zip(answers[release], answers[ALONE], strict=True)]
             row[f"lost_{release}"] = share(lost)
-        # what the narrow look gives and the wide one does not, the other way round
+        # the other way round: given by the wide look and not by the narrow one
         row["gained"] = share(
-            [granted(wide) & ~granted(alone) for wide, alone in zip(answers[WHOLE], answers[ALONE], strict=True)]
+            [granted(wide) & ~granted(alone) for wide, alone in zip(answers[WINDOWS], answers[ALONE], strict=True)]
         )
         rows.append(row)
     return rows
@@ -71,7 +75,7 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for order in sorted({run["pageblock_order"] for run in runs}):
         shares = {}
-        for release in (ALONE, WHOLE, MERGED):
+        for release in (ALONE, BLOCKS, WINDOWS):
             mine = sorted(
                 (run for run in runs if run["release"] == release and run["pageblock_order"] == order),
                 key=lambda run: run["seed"],
@@ -85,8 +89,8 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"pageblock_order": order, "runs": len(shares[ALONE])}
         for release, one in shares.items():
             row[f"granted_{release}"] = _figure(one)
-        row[f"difference_{WHOLE}"] = _figure(shares[ALONE] - shares[WHOLE])
-        row[f"difference_{MERGED}"] = _figure(shares[ALONE] - shares[MERGED])
+        row[f"difference_{WINDOWS}"] = _figure(shares[ALONE] - shares[WINDOWS])
+        row[f"difference_{BLOCKS}"] = _figure(shares[ALONE] - shares[BLOCKS])
         rows.append(row)
     return rows
 
@@ -101,6 +105,7 @@ def summary(folder: Path) -> dict[str, Any]:
     return {
         "states": [row for machine in MACHINES for workload in WORKLOADS for row in cell(machine, workload)],
         "over_time": over_time(folder),
+        "kept": cell(*KEPT),
     }
 
 
@@ -121,22 +126,30 @@ def page(found: dict[str, Any]) -> str:
                 f"{row['machine']}, {row['workload']}",
                 _size(row["size"]),
                 percent(row[f"granted_{ALONE}"]),
-                percent(row[f"granted_{WHOLE}"]),
-                percent(row[f"granted_{MERGED}"]),
-                percent(row[f"lost_{WHOLE}"]),
-                percent(row[f"lost_{MERGED}"]),
+                percent(row[f"granted_{BLOCKS}"]),
+                percent(row[f"granted_{WINDOWS}"]),
+                percent(row[f"lost_{BLOCKS}"]),
+                percent(row[f"lost_{WINDOWS}"]),
             )
             for row in found["states"]
         ),
     )
     over = table(
-        ("pageblocks", "runs", "given: range alone", "whole pageblocks", "as merged", "whole loses", "merged loses"),
+        (
+            "pageblocks of",
+            "runs",
+            "given: range alone",
+            "whole pageblocks",
+            "whole windows",
+            "lost by whole pageblocks",
+            "by whole windows",
+        ),
         (
             (
                 _size(4096 << row["pageblock_order"]),
                 str(row["runs"]),
-                *(percent(row[f"granted_{release}"]) for release in (ALONE, WHOLE, MERGED)),
-                *(percent(row[f"difference_{release}"]) for release in (WHOLE, MERGED)),
+                *(percent(row[f"granted_{release}"]) for release in (ALONE, BLOCKS, WINDOWS)),
+                *(percent(row[f"difference_{release}"]) for release in (BLOCKS, WINDOWS)),
             )
             for row in found["over_time"]
         ),
@@ -154,7 +167,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     for machine in MACHINES:
         for workload in WORKLOADS:
             rows = [row for row in found["states"] if (row["machine"], row["workload"]) == (machine.words, workload)]
-            middle, low, high = (np.array([100 * row[f"lost_{WHOLE}"][i] for row in rows]) for i in range(3))
+            middle, low, high = (np.array([100 * row[f"lost_{BLOCKS}"][i] for row in rows]) for i in range(3))
             at = np.array([np.log2(row["part"]) for row in rows])
             curves.append((f"{machine.words}, {workload}", at, middle, low, high, "linear"))
     draw_curves(

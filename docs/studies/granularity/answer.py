@@ -38,6 +38,9 @@ SEEDS, TICKS, COUNT = 16, 400, 128
 #: Sizes asked for, bytes, each aligned to itself.
 SIZES = (256 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20, 32 << 20)
 
+#: A small part of the states, which a test asks again: machine, use, states, and sizes.
+KEPT = (MACHINES[0], "full", 2, (256 << 10, 2 << 20))
+
 #: Machines whose alignment is told: (words, page size, max order, pageblock order).
 ALIGNED = (
     ("x86-64, arm64 with pages of 4 KiB", 4096, 10, 9),
@@ -138,6 +141,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "over_time": over_time(folder),
         "unplugged": [unplugged(machine, workload) for machine, workload in cells],
         "alignments": alignments(),
+        "kept": cell(*KEPT),
     }
 
 
