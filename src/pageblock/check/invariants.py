@@ -63,7 +63,8 @@ class Circumstances:
     ``cut``: it begins or ends inside a pageblock; ``ranges``: contiguous ranges were asked for; ``isolations``: pageblocks stay
     isolated while others allocate, free and isolate; ``foreign_cma``: CMA requests for pageblocks that are not CMA;
     ``unreserved``: HIGHATOMIC pageblocks were given up; ``large_per_cpu``: per-cpu lists hold blocks above pageblock order;
-    ``large_isolations``: as ``isolations``, and a free page can be four pageblocks and more.
+    ``large_isolations``: as ``isolations``, and a free page can be four pageblocks and more; ``shared_windows``: a CMA area shares
+    its max order window with others, and pages are freed there while it is isolated (per-cpu lists are drained, or others free).
     """
 
     cut: bool = False
@@ -73,6 +74,7 @@ class Circumstances:
     unreserved: bool = False
     large_per_cpu: bool = False
     large_isolations: bool = False
+    shared_windows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,12 +347,23 @@ _GOES_BACK_WHOLE = Exemption(
     "below max order",
     "large_isolations",
 )
+_MERGES_IN_WINDOWS = Exemption(
+    "pages that are freed while a window is isolated, as when per-cpu lists are drained, merge across its MOVABLE and CMA "
+    "pageblocks, and are not cut when each gets its own type back",
+    "shared_windows",
+)
+_SEED = dict.fromkeys(("seed", "seed-as-posted"), (_MERGES_IN_WINDOWS,))
 _MOVES_HEADS = ALL - HYGIENIC
 _OF_RELEASE: dict[str, tuple[Exemption, ...]] = {
     "naive": (_NAIVE,),
     "6.1": (_NEIGHBOURS,),
     "6.1-vanilla": (_NEIGHBOURS,),
 }
+
+
+def _of_areas() -> dict[str, tuple[Exemption, ...]]:
+    """What the releases do otherwise to CMA areas."""
+    return {name: (*found, *_SEED.get(name, ())) for name, found in _unhygienic(_FOREIGN_CMA).items()}
 
 
 def _unhygienic(*more: Exemption) -> dict[str, tuple[Exemption, ...]]:
@@ -374,10 +387,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("buddies merged", buddies_merged, exceptions=dict.fromkeys(ALL, (_UNRESERVED,))),
     Invariant("isolated list", isolated_list, exceptions=_unhygienic()),
     Invariant("list hygiene", list_hygiene, HYGIENIC, dict.fromkeys(HYGIENIC, (_PER_CPU, _GOES_BACK_WHOLE))),
-    Invariant("kept apart", kept_apart, ALL - {"naive"}, exceptions=_unhygienic(_FOREIGN_CMA)),
+    Invariant("kept apart", kept_apart, ALL - {"naive"}, exceptions=_of_areas()),
     Invariant("per-cpu lists", per_cpu_lists),
     Invariant("NR_FREE_PAGES", nr_free_pages, exceptions=_unhygienic()),
-    Invariant("NR_FREE_CMA_PAGES", nr_free_cma_pages, exceptions=_unhygienic(_FOREIGN_CMA)),
+    Invariant("NR_FREE_CMA_PAGES", nr_free_cma_pages, exceptions=_of_areas()),
     Invariant("nr_isolate_pageblock", nr_isolate_pageblock, exceptions=_RETYPED),
 )
 

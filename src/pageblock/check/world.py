@@ -57,6 +57,8 @@ class World:
             unreserved=self.special,
             large_per_cpu=self.pcp is not None and self.pageblock_order < PAGE_ALLOC_COSTLY_ORDER,
             large_isolations=self.special and self.max_order > self.pageblock_order + 1,
+            shared_windows=(self.special or self.pcp is not None)
+            and any(pfn & ((1 << max(self.max_order, self.pageblock_order)) - 1) for area in self.cma for pfn in area),
         )
 
     def in_area(self, start: int, end: int) -> bool:
