@@ -63,8 +63,9 @@ class Circumstances:
     ``cut``: it begins or ends inside a pageblock; ``ranges``: contiguous ranges were asked for; ``isolations``: pageblocks stay
     isolated while others allocate, free and isolate; ``foreign_cma``: CMA requests for pageblocks that are not CMA;
     ``unreserved``: HIGHATOMIC pageblocks were given up; ``large_per_cpu``: per-cpu lists hold blocks above pageblock order;
-    ``large_isolations``: as ``isolations``, and a free page can be four pageblocks and more; ``shared_windows``: a CMA area shares
-    its max order window with others, and pages are freed there while it is isolated (per-cpu lists are drained, or others free).
+    ``large_isolations``: as ``isolations``, and a free page can be four pageblocks and more; ``shared_windows``: a CMA area
+    shares its max order window with others, and pages are freed there while it is isolated (per-cpu lists are drained, or
+    others free).
     """
 
     cut: bool = False
