@@ -373,8 +373,8 @@ def _unhygienic(*more: Exemption) -> dict[str, tuple[Exemption, ...]]:
     return found | dict.fromkeys(HYGIENIC, (_PER_CPU, _GOES_BACK_WHOLE))
 
 
-#: What is allocated from an isolated pageblock, as these let it be, may claim it.
-_RETYPED = {name: (*_OF_RELEASE.get(name, ()), _PER_CPU) for name in _MOVES_HEADS} | dict.fromkeys(
+#: Free pages that an isolated pageblock keeps on other lists may be claimed with it, or given up as HIGHATOMIC.
+_RETYPED = {name: (_PAST_END, *_OF_RELEASE.get(name, ()), _PER_CPU) for name in _MOVES_HEADS} | dict.fromkeys(
     HYGIENIC, (_PER_CPU, _GOES_BACK_WHOLE)
 )
 
