@@ -62,6 +62,8 @@ def test_a_run_goes_on_where_its_log_ends(tmp_path: Path, capsys: pytest.Capture
         (["--core-only", "--release", "seed-as-posted"], r"seed-as-posted promises nothing"),
         (["--ops", "0"], r"--ops"),
         (["--core-only", "--model", "6.1"], r"--model"),
+        (["--case", "3", "--log", "log"], r"--log: --case is one case"),
+        (["--core-only", "--interval", "10"], r"--interval: --core-only has checks of its own"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,15 @@ one line of the log tells of.
 
 import json
 import operator
+import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 from ..errors import InputError
 from ..mm import release as find_release
@@ -133,14 +136,25 @@ def run_chunk(plan: Campaign, number: int) -> Chunk:
     return Chunk(number, release, first, operations, None)
 
 
+def _as_worker(parent: int) -> None:
+    """An interrupt is for the process that asked; without that process, killed, there is nobody to work for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
 def campaign(plan: Campaign, numbers: Sequence[int], jobs: int) -> Iterator[Chunk]:
     """Run chunks, in order, on several processes."""
     if jobs == 1:
         for number in numbers:
             yield run_chunk(plan, number)
         return
-    # an interrupt is for the process that asked
-    with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_as_worker, initargs=(os.getpid(),)) as pool:
         waiting = [pool.submit(run_chunk, plan, number) for number in numbers[: 2 * jobs]]
         following = iter(numbers[2 * jobs :])
         try:

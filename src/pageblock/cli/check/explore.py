@@ -170,6 +170,8 @@ def command(
         _only(ctx, _OF_GIGANTIC)
         return _gigantic(release, pages, pageblock_order, max_order, 2 if depth is None else depth, as_json)
     keep = out or resume
+    if trace is not None and keep is not None and Path(trace).resolve() == Path(keep).resolve():
+        raise InputError(f"{trace}: the trace and all states cannot go to one file: name another for --trace")
     for name in (out, trace):
         if name is not None:
             check_output(Path(name), force=force)

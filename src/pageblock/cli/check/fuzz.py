@@ -42,7 +42,9 @@ POSTED = "seed-as-posted"
 @click.option("--keep-going", is_flag=True, help="Go on after a difference.")
 @click.option("--no-shrink", is_flag=True, help="Show the sequence as it was found.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/check.md).")
+@click.pass_context
 def command(
+    ctx: click.Context,
     releases: tuple[str, ...],
     ops: int,
     seed: int,
@@ -60,6 +62,10 @@ def command(
 
     What is drawn depends on the release and the seed alone. Exits 1 if the two differ, or an invariant is broken.
     """
+    if number is not None:
+        _refuse(ctx, ("ops", "jobs", "log_file", "keep_going"), "--case is one case, whole")
+    if core_only:
+        _refuse(ctx, ("interval", "no_shrink"), "--core-only has checks of its own")
     if model is not None:
         if core_only:
             raise click.UsageError("--core-only compares nothing, so that --model says nothing: leave one of them out")
@@ -104,6 +110,17 @@ def command(
     if interrupted:
         return 2
     return 1 if findings else 0
+
+
+def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
+    """Options that would be passed over are refused."""
+    given = [
+        max(param.opts, key=len)
+        for param in ctx.command.params
+        if param.name in names and ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: {why}: leave it out")
 
 
 def _run(
