@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pageblock.errors import InputError
+from pageblock.lab.run import Settings, run
 from pageblock.lab.workload import (
     FOREVER,
     KINDS,
@@ -229,3 +230,22 @@ def test_a_workload_of_own_classes_is_not_written() -> None:
 
     with pytest.raises(InputError, match="class of its own"):
         to_toml(Workload("w", (Mine(),)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "actor",
+    [
+        'kind = "network"\nrate = "100000G"\nlifetime = 3',
+        'kind = "page-cache"\nrate = "100000G"',
+        'kind = "anonymous"\nrate = 1e9\nsize = "1M"\nlifetime = 5',
+        'kind = "anonymous"\nrate = 10000\nsize = "90%"\nlifetime = 5',
+        'kind = "slab"\nsize = "100000G"',
+        'kind = "kernel"\nsize = "100000G"',
+        'kind = "vm"\nrate = 10000\nsize = "90%"\nlifetime = 5',
+    ],
+)
+def test_more_than_any_machine_has_room_for_is_refused(actor: str, tmp_path: Path) -> None:
+    """Before memory runs out of it."""
+    (tmp_path / "w.toml").write_text(f"[[actor]]\n{actor}\n")
+    with pytest.raises(InputError, match=r"requests of one actor in a tick: at most 4,194,304"):
+        run(load_workload(tmp_path / "w.toml"), Settings(memory_bytes=64 << 20, ticks=3, sample_every=3))

@@ -75,9 +75,28 @@ class Base:
         return 0
 
 
-def _arrivals(rng: np.random.Generator, mean: float) -> int:
-    """How many come in a tick."""
-    return int(rng.poisson(mean)) if mean > 0 else 0
+#: Requests of an actor in a tick that any machine takes.
+_LEAST_MOST = 1 << 22
+
+
+def _most(world: World) -> int:
+    """Requests of an actor in a tick, at most: far beyond what the machine has room for."""
+    return max(_LEAST_MOST, 16 * world.total_pages)
+
+
+def _within(count: float, most: int) -> float:
+    """So many requests, unless they are more than ``most``. Raises InputError."""
+    if count > most:
+        raise InputError(
+            f"{count:,.0f} requests of one actor in a tick: at most {most:,}; "
+            "lower its rate, its size or its lifetime, or give more memory"
+        )
+    return count
+
+
+def _arrivals(rng: np.random.Generator, mean: float, most: int) -> int:
+    """How many come in a tick. Raises InputError for more than ``most`` on average."""
+    return int(rng.poisson(_within(mean, most))) if mean > 0 else 0
 
 
 class _Asks:
@@ -97,14 +116,15 @@ class _Steady(_Asks):
         self.actor = actor
         self.rng = world.rng
         at_once = pages / actor.orders.mean_pages
-        self.at_once = round(at_once)
+        self.most = _most(world)
+        self.at_once = round(_within(at_once, self.most))
         # those kept for ever are there from the start
         mean = max(actor.lifetime.mean, 1 / TICK)
         self.a_tick = at_once * (1 - actor.lifetime.forever) / mean
         self.short = Lifetime(actor.lifetime.mean, actor.lifetime.shape, actor.lifetime.sigma)
 
     def requests(self, tick: int) -> Requests:
-        life = self.short.draw(self.rng, _arrivals(self.rng, self.a_tick))
+        life = self.short.draw(self.rng, _arrivals(self.rng, self.a_tick, self.most))
         if tick == 0:
             life = np.concatenate([self.actor.lifetime.draw_left(self.rng, self.at_once), life])
         count = len(life)
@@ -184,12 +204,13 @@ class Network(Base):
 class _Packets(_Asks):
     def __init__(self, actor: Network, world: World) -> None:
         self.actor, self.rng = actor, world.rng
+        self.most = _most(world)
         self.a_tick = actor.rate.pages(world.total_pages, world.page_size) / actor.orders.mean_pages
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
         factor = mean_one("lognormal", actor.burst)[int(rng.integers(0, QUANTILES))]
-        count = _arrivals(rng, self.a_tick * factor)
+        count = _arrivals(rng, self.a_tick * factor, self.most)
         orders = actor.orders.draw(rng, count)
         atomic = rng.integers(0, QUANTILES, count, np.uint16) < round(actor.atomic * QUANTILES)
         return make_requests(
@@ -239,15 +260,16 @@ class PageCache(Base):
 class _Reads(_Asks):
     def __init__(self, actor: PageCache, world: World) -> None:
         self.actor, self.rng = actor, world.rng
+        self.most = _most(world)
         of_file = max(1.0, actor.file_size.pages(world.total_pages, world.page_size) / actor.orders.mean_pages)
         self.files = actor.rate.pages(world.total_pages, world.page_size) / actor.orders.mean_pages / of_file
         self.requests_of = _sizes(of_file, 1.0 if of_file > 1 else 0.0, world.total_pages)
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
-        files = _arrivals(rng, self.files) if not actor.until or tick < actor.until else 0
+        files = _arrivals(rng, self.files, self.most) if not actor.until or tick < actor.until else 0
         of_file = self.requests_of[rng.integers(0, QUANTILES, files, np.uint16)]
-        count = int(of_file.sum())
+        count = int(_within(int(of_file.sum()), self.most))
         orders = actor.orders.draw(rng, count)
         chance = rng.integers(0, QUANTILES, count, np.uint16)
         # one draw for both: a share of the dirty and of the clean is read again
@@ -309,6 +331,7 @@ class Anonymous(Base):
 class _Processes(_Asks):
     def __init__(self, actor: Anonymous, world: World) -> None:
         self.actor, self.rng = actor, world.rng
+        self.most = _most(world)
         mean = actor.size.pages(world.total_pages, world.page_size)
         # none alone has more than the machine
         self.sizes = _sizes(mean, actor.spread, world.total_pages)
@@ -319,17 +342,17 @@ class _Processes(_Asks):
         rng, actor = self.rng, self.actor
         if actor.until and tick >= actor.until:
             return no_requests()
-        life = _lives(rng, actor.lifetime, actor.rate, tick)
+        life = _lives(rng, actor.lifetime, actor.rate, tick, self.most)
         sizes = self.sizes[rng.integers(0, QUANTILES, len(life), np.uint16)]
-        return _faults(rng, sizes, life, self.thp, actor.thp_order, actor.page_tables, actor.pinned)
+        return _faults(rng, sizes, life, self.thp, actor.thp_order, actor.page_tables, self.most, actor.pinned)
 
 
-def _lives(rng: np.random.Generator, lifetime: Lifetime, rate: float, tick: int) -> npt.NDArray[np.int64]:
+def _lives(rng: np.random.Generator, lifetime: Lifetime, rate: float, tick: int, most: int) -> npt.NDArray[np.int64]:
     """Lives of those that begin in a tick; with the first, of as many as a steady state has."""
-    life = lifetime.draw(rng, _arrivals(rng, rate))
+    life = lifetime.draw(rng, _arrivals(rng, rate, most))
     if tick:
         return life
-    return np.concatenate([lifetime.draw_left(rng, _arrivals(rng, rate * lifetime.mean)), life])
+    return np.concatenate([lifetime.draw_left(rng, _arrivals(rng, rate * lifetime.mean, most)), life])
 
 
 def _faults(
@@ -339,9 +362,11 @@ def _faults(
     thp: float,
     thp_order: int,
     page_tables: bool,
+    most: int,
     pinned: float = 0.0,
 ) -> Requests:
     """The pages of processes of these sizes, touched in the course of the tick; all of one process end together."""
+    _within(float(sizes.sum()), most)
     huge = (sizes * thp).astype(np.int64) >> thp_order
     base = sizes - (huge << thp_order)
     tables = sizes // _PER_TABLE + 1 if page_tables else np.zeros_like(sizes)
@@ -399,6 +424,7 @@ class _Guests(_Asks):
 
     def __init__(self, actor: VirtualMachines, world: World) -> None:
         self.actor, self.rng = actor, world.rng
+        self.most = _most(world)
         self.size = max(1, round(actor.size.pages(world.total_pages, world.page_size)))
         self.thp = actor.thp if actor.thp_order <= world.max_order else 0.0
         # tick of the next deflation, tick of the end
@@ -406,19 +432,19 @@ class _Guests(_Asks):
 
     def requests(self, tick: int) -> Requests:
         rng, actor = self.rng, self.actor
-        life = _lives(rng, actor.lifetime, actor.rate, tick)
+        life = _lives(rng, actor.lifetime, actor.rate, tick, self.most)
         count = len(life)
         parts = []
         ballooned = int(self.size * actor.balloon)
         if count:
             fixed = np.full(count, self.size - ballooned, np.int64)
-            parts.append(_faults(rng, fixed, life, self.thp, actor.thp_order, True))
+            parts.append(_faults(rng, fixed, life, self.thp, actor.thp_order, True, self.most))
         ends = np.where(life == FOREVER, 1 << 60, tick + life // TICK).tolist()
         turn = actor.balloon_period
         due = [end for at, end in self.guests if at == tick and end > tick] + ends
         if due and ballooned:
             back = np.array([min(turn, max(end - tick, 1)) for end in due], np.int64) * TICK
-            parts.append(_faults(rng, np.full(len(due), ballooned, np.int64), back, 0.0, 1, False))
+            parts.append(_faults(rng, np.full(len(due), ballooned, np.int64), back, 0.0, 1, False, self.most))
         self.guests = [(at, end) for at, end in self.guests if at > tick and end > tick]
         self.guests += [(tick + 2 * turn, end) for end in due]
         return np.concatenate(parts) if parts else no_requests()
