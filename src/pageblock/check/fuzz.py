@@ -9,17 +9,16 @@ import json
 import operator
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from threading import Thread
 
 from ..errors import InputError
 from ..mm import release as find_release
 from ..output import check_output
+from ..workers import end_with
 from .core import BATCH, BATCHES, CoreFinding, run_core
 from .lockstep import Difference, Lockstep, Operation, run
 from .reference import RELEASES, rules_of
@@ -137,15 +136,9 @@ def run_chunk(plan: Campaign, number: int) -> Chunk:
 
 
 def _as_worker(parent: int) -> None:
-    """An interrupt is for the process that asked; without that process, killed, there is nobody to work for."""
+    """An interrupt is for the process that asked."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
+    end_with(parent)
 
 
 def campaign(plan: Campaign, numbers: Sequence[int], jobs: int) -> Iterator[Chunk]:

@@ -32,8 +32,16 @@ __all__ = ["command"]
     help="Say whether this folder holds the same numbers for the same runs; exit 1 if not.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/sweep.md).")
+@click.pass_context
 def command(
-    folder: str, by: str, a: str | None, b: str | None, values: tuple[str, ...], other: str | None, as_json: bool
+    ctx: click.Context,
+    folder: str,
+    by: str,
+    a: str | None,
+    b: str | None,
+    values: tuple[str, ...],
+    other: str | None,
+    as_json: bool,
 ) -> int:
     """Compare two releases or settings on the same workloads, paired by seed: the difference, its interval, where they part."""
     from ..lab.sweep import held_together, read_results
@@ -42,8 +50,8 @@ def command(
 
     results = read_results(Path(folder))
     if other is not None:
-        if a or b or values:
-            raise InputError("--with compares two folders number by number: leave out --a, --b and --value")
+        if a or b or values or ctx.get_parameter_source("by") is click.core.ParameterSource.COMMANDLINE:
+            raise InputError("--with compares two folders number by number: leave out --by, --a, --b and --value")
         told = held_together(results, read_results(Path(other)))
         click.echo(json.dumps(same_json(told), ensure_ascii=False) if as_json else same_text(told, folder, other))
         return 0 if told.same else 1

@@ -28,6 +28,20 @@ PREFIX = "pageblock-"
 CLOCKS = ("mono", "global", "local")
 
 
+#: Beginning of the name of the folder where it is mounted for a time; then the process, and a dash.
+_MOUNT = "pageblock-tracefs-"
+
+
+def _unmount_forgotten() -> None:
+    """Unmount what a recording left that was killed and could not do so itself."""
+    for place in Path(tempfile.gettempdir()).glob(f"{_MOUNT}*-*"):
+        process = place.name.removeprefix(_MOUNT).partition("-")[0]
+        if process.isdecimal() and not Path(f"/proc/{process}").exists():
+            subprocess.run(["umount", place], capture_output=True, check=False)
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
 @contextlib.contextmanager
 def mounted_tracefs() -> Iterator[Path]:
     """Where tracefs is mounted; where it is not, it is mounted for the time of the block.
@@ -46,8 +60,9 @@ def mounted_tracefs() -> Iterator[Path]:
         raise InputError(
             "this kernel has no tracefs (CONFIG_TRACING is off): record on another, or import a trace of it"
         )
+    _unmount_forgotten()
     # no temporary folder that cleans up by deleting what is in it: that would be the kernel's files
-    place = Path(tempfile.mkdtemp(prefix="pageblock-tracefs-"))
+    place = Path(tempfile.mkdtemp(prefix=f"{_MOUNT}{os.getpid()}-"))
     try:
         done = subprocess.run(["mount", "-t", "tracefs", "none", place], capture_output=True, text=True, check=False)
         if done.returncode:

@@ -46,9 +46,10 @@ def show_differences(found: Sequence[Difference], name: str, console: Console) -
     for head in (a, b, "difference", "95 % interval"):
         table.add_column(head, justify="right")
     for one in found:
-        sure = "" if one.low <= 0 <= one.high else " *"
+        sure = "" if one.low is None or one.high is None or one.low <= 0 <= one.high else " *"
         numbers = (f"{one.mean_a:,.6g}", f"{one.mean_b:,.6g}", f"{one.difference:+,.6g}{sure}")
-        table.add_row(one.value, *numbers, f"{one.low:+,.6g} … {one.high:+,.6g}")
+        known = one.low is not None and one.high is not None
+        table.add_row(one.value, *numbers, f"{one.low:+,.6g} … {one.high:+,.6g}" if known else "– (one pair)")
     console.print(table)
     if first.first_tick is None:
         console.print("No pair parts: every sample is the same.")

@@ -3,11 +3,13 @@
 import importlib
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from ...errors import InputError
 
@@ -33,7 +35,7 @@ def workers(jobs: int, cluster: str | None) -> Iterator[int]:
         InputError: there is no such cluster, or what talks to it is not installed.
     """
     if cluster is None:
-        with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+        with _quiet_end(), joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
             yield jobs
     elif cluster.startswith(RAY):
         with _ray(cluster.removeprefix(RAY), jobs) as found:
@@ -41,6 +43,17 @@ def workers(jobs: int, cluster: str | None) -> Iterator[int]:
     else:
         with _dask(cluster, jobs) as found:
             yield found
+
+
+@contextmanager
+def _quiet_end() -> Iterator[None]:
+    """Interrupted, the processes are gone at once, and the thread that looks after them has nothing to say of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        threading.excepthook = lambda _: None
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        raise
 
 
 @contextmanager

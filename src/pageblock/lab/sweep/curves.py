@@ -1,6 +1,8 @@
 """What a sweep shows: means over its seeds with their intervals, survival, a map of two parameters, paired differences."""
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from scipy import stats
 
 from ...doctor.sizes import size_name
 from ...errors import InputError
+from .plan import PARAMETERS
 from .results import Results
 
 __all__ = ["Band", "Difference", "HeatMap", "Survival", "bands", "compare", "default_value", "heat_map", "survival"]
@@ -79,7 +82,8 @@ class HeatMap:
 class Difference:
     """Two settings on the same workloads, paired by seed: means of a value at the end, and of the difference b - a.
 
-    ``low``, ``high``: interval of the mean difference; ``parted``: pairs whose series differ at all; ``first_tick``,
+    ``low``, ``high``: interval of the mean difference (Student's t over the pairs), None for a single pair;
+    ``parted``: pairs whose series differ at all; ``first_tick``,
     ``median_tick``: of these, when first; None: no pair parts.
     """
 
@@ -91,19 +95,21 @@ class Difference:
     mean_a: float
     mean_b: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     parted: int
     first_tick: int | None
     median_tick: float | None
 
 
 def default_value(results: Results) -> str:
-    """Ranges of the largest size that were there at the start of a run."""
-    series = results.series(0)
-    counts = list(zip(series["size_bytes"][0].as_py(), series["ranges"][0].as_py(), strict=True))
-    there = [size for size, count in counts if count]
-    return f"had:{size_name(there[-1], 1).replace(' ', '')}" if there else "free_pages"
+    """Ranges of the largest size of which there were any that could be had, in some run at some time."""
+    sizes = results.series(0)["size_bytes"][0].as_py()
+    for size in sorted(sizes, reverse=True):
+        value = f"had:{size_name(size, 1).replace(' ', '')}"
+        if any(value_of(results.series(row), value).any() for row in range(results.runs.num_rows)):
+            return value
+    return "free_pages"
 
 
 def value_of(series: pa.Table, value: str) -> Floats:
@@ -186,6 +192,19 @@ def interval(table: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
+def paired(change: Floats) -> tuple[float | None, float | None]:
+    """Interval of the mean of a few differences, by Student's t; of one nothing can be said.
+
+    A percentile bootstrap of a few values is too narrow: of five, it leaves out the true mean three times as often as it says.
+    """
+    count = len(change)
+    if count < 2:
+        return None, None
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * float(np.std(change, ddof=1)) / count**0.5
+    mean = float(change.mean())
+    return mean - half, mean + half
+
+
 def survival(results: Results, value: str, by: Sequence[str] = ()) -> list[Survival]:
     """How long a value stays above 0."""
     found = []
@@ -206,7 +225,10 @@ def survival(results: Results, value: str, by: Sequence[str] = ()) -> list[Survi
         curve = stats.ecdf(
             stats.CensoredData.right_censored(lost + censored, [False] * len(lost) + [True] * len(censored))
         ).sf
-        bounds = curve.confidence_interval(CONFIDENCE, method="log-log")
+        with warnings.catch_warnings():
+            # where nothing or everything is lost; seen to below
+            warnings.simplefilter("ignore", RuntimeWarning)
+            bounds = curve.confidence_interval(CONFIDENCE, method="log-log")
         times = np.concatenate([[0.0], curve.quantiles])
         share = np.concatenate([[1.0], curve.probabilities])
         low = np.concatenate([[1.0], bounds.low.probabilities])
@@ -219,6 +241,8 @@ def survival(results: Results, value: str, by: Sequence[str] = ()) -> list[Survi
 
 def heat_map(results: Results, x: str, y: str, value: str) -> HeatMap:
     """The value at the end of the runs over two parameters."""
+    if x == y:
+        raise InputError(f"--x and --y are both {x}: choose two of {', '.join(results.varied) or 'none'}")
     for name in (x, y):
         if name not in results.varied:
             raise InputError(f"no parameter {name!r} varies: choose two of {', '.join(results.varied) or 'none'}")
@@ -243,15 +267,19 @@ def compare(
         )
     column = results.runs[by].to_pylist()
     known = {str(value): value for value in sorted(set(column), key=_key)}
+    a, b = (None if text is None else _written(by, text, known) for text in (a, b))
+    if (a is None) != (b is None) and len(known) == 2:
+        only = next(text for text in (a, b) if text is not None)
+        (other,) = known.keys() - {only}
+        a, b = (only, other) if b is None else (other, only)
+    elif a is not None and a == b:
+        raise InputError(f"--a and --b are both {a}: name two values of {by}")
     if a is None or b is None:
-        if len(known) != 2:
+        if len(known) != 2 or a is not None or b is not None:
             raise InputError(
                 f"{by} has {len(known)} values: say which two, for example --a {next(iter(known))} --b {list(known)[-1]}"
             )
         a, b = known
-    for text in (a, b):
-        if text not in known:
-            raise InputError(f"{by} is never {text!r}: choose from {', '.join(known)}")
     others = [name for name in results.varied if name != by]
     keys = list(zip(*(results.runs[name].to_pylist() for name in [*others, "seed"]), strict=True))
     sides: dict[str, dict[Any, int]] = {a: {}, b: {}}
@@ -268,8 +296,8 @@ def compare(
     found = []
     for value in values:
         table = np.array([[value_of(one, value)[-1], value_of(other, value)[-1]] for one, other in series])
-        change = (table[:, 1] - table[:, 0])[:, None]
-        low, high = interval(change)
+        change = table[:, 1] - table[:, 0]
+        low, high = paired(change)
         found.append(
             Difference(
                 value,
@@ -280,14 +308,24 @@ def compare(
                 float(table[:, 0].mean()),
                 float(table[:, 1].mean()),
                 float(change.mean()),
-                float(low[0]),
-                float(high[0]),
+                low,
+                high,
                 len(ticks),
                 min(ticks, default=None),
                 float(np.median(ticks)) if ticks else None,
             )
         )
     return found
+
+
+def _written(by: str, text: str, known: Mapping[str, Any]) -> str:
+    """A value's name among those known, also as a sweep file writes it: 4MiB. Raises InputError."""
+    if text not in known and by in PARAMETERS:
+        with contextlib.suppress(InputError):
+            text = str(PARAMETERS[by].read(text))
+    if text not in known:
+        raise InputError(f"{by} is never {text!r}: choose from {', '.join(known)}")
+    return text
 
 
 def first_difference(one: pa.Table, other: pa.Table) -> int | None:

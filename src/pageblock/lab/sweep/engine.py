@@ -16,6 +16,7 @@ import pyarrow as pa
 from ...errors import InputError, PageblockError
 from ...machine import Snapshot, read_machine
 from ...output import whole_file
+from ...workers import end_with
 from ..run import run
 from .backends import worker_deaths, workers
 from .plan import Plan, Run
@@ -134,20 +135,22 @@ def _carry_out(
 def _tables(missing: Sequence[Run], size: int, used: int) -> Iterator[pa.Table]:
     """The results of these runs, a table a batch, as they come."""
     batches = [missing[i : i + size] for i in range(0, len(missing), size)]
+    parent = os.getpid()
     backend, _ = joblib.parallel.get_active_backend()
     if backend.supports_return_generator:
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=f"{3 * used}")
-        yield from parallel(joblib.delayed(run_batch)(one) for one in batches)
+        yield from parallel(joblib.delayed(run_batch)(one, parent) for one in batches)
         return
     # Ray's backend gives all results of a call at once: rounds, so that what is done is on disk soon
     for i in range(0, len(batches), ROUND * used):
         yield from joblib.Parallel(batch_size=1)(
-            joblib.delayed(run_batch)(one) for one in batches[i : i + ROUND * used]
+            joblib.delayed(run_batch)(one, parent) for one in batches[i : i + ROUND * used]
         )
 
 
-def run_batch(runs: Sequence[Run]) -> pa.Table:
-    """A batch in a worker. Raises InputError that names the run which cannot be had."""
+def run_batch(runs: Sequence[Run], parent: int = 0) -> pa.Table:
+    """A batch in a worker, which ends with ``parent``. Raises InputError that names the run which cannot be had."""
+    end_with(parent)
     rows: list[dict[str, Any]] = []
     for one in runs:
         began = time.perf_counter()

@@ -39,7 +39,7 @@ def _whole(value: Any) -> int:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{value!r} is no text")
+        raise InputError(f'{value!r} is no text: write it in quotes, "{value}"')
     return value
 
 
@@ -194,6 +194,9 @@ def _check_machine(settings: Settings, source: str | None) -> None:
     if settings.ticks < 1 or settings.sample_every < 1:
         raise InputError(f"ticks is {settings.ticks}, sample_every {settings.sample_every}: give 1 or more")
     rules = find_release(settings.release)
+    for size in settings.size_bytes:
+        if size < settings.page_size or size & (size - 1):
+            raise InputError(f"sizes: ranges of {size} bytes: give powers of two, {settings.page_size} or more")
     if source is not None:
         return
     pages = settings.memory_bytes // settings.page_size
@@ -237,6 +240,8 @@ def _draw(name: str, told: Any, generator: np.random.Generator) -> Any:
     if "low" not in told or "high" not in told:
         raise InputError(f"[random] {name}: give low and high, or choices")
     read = PARAMETERS[name].read
+    if read is _text:
+        raise InputError(f"[random] {name} is text, of which there is no range: give {{choices = [...]}}")
     low, high, step = read(told["low"]), read(told["high"]), read(told.get("step", 1))
     if not all(isinstance(bound, int) for bound in (low, high, step)) or not step > 0 or not 0 <= low <= high:
         raise InputError(f"[random] {name}: low {low}, high {high} and step {step} are no range of numbers")
