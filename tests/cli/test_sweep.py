@@ -136,4 +136,4 @@ def test_two_folders_that_differ_exit_1(swept: Path, tmp_path: Path, capsys: pyt
 
 def test_with_takes_no_value(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(swept), "--with", str(swept), "--a", "5.15"]) == 2
-    assert "leave out --a" in capsys.readouterr().err
+    assert "leave out --by, --a" in capsys.readouterr().err

@@ -179,6 +179,11 @@ def check_events(path: Path, table: pa.Table) -> None:
     """Refuse events that no kernel can have told of."""
     wrong = table.num_rows > 0 and bool(np.any(np.diff(table["time_ns"].to_numpy()) < 0))
     wrong = wrong or any(table[field.name].null_count for field in EVENTS_SCHEMA if not field.nullable)
+    # what was allocated is a block, of an order
+    given = table.filter(
+        pc.and_(pc.equal(table["event"].cast(pa.string()), "mm_page_alloc"), pc.is_valid(table["pfn"]))
+    )
+    wrong = wrong or bool(np.any(given["order"].fill_null(-1).to_numpy() < 0))
     for name, least, most in (
         ("order", -1, MOST_ORDER),
         ("migratetype", -1, 127),

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pageblock.errors import InputError
+from pageblock.errors import InputError, printable
 from pageblock.mm.types import Migratetype, PageClass, PageFlag
 
 from .cma_area import CmaArea
@@ -222,7 +222,7 @@ class Reader:
                 self.remarks = [remark for remark in self.remarks if not remark.text.startswith("version ")]
                 self.remarks.append(Remark("kernel", f"its release is taken from {name}: version does not say it"))
                 break
-        return found
+        return None if found is None else printable(found)
 
     def words(self, name: str) -> WordReader | None:
         reader = self.source.words(name)

@@ -135,6 +135,8 @@ def with_positions(rows: pa.Table, lists: FreeLists) -> pa.Table:
 def restore_lists(rows: pa.Table) -> FreeLists:
     """The lists of a file's rows, in order."""
     listed = rows.filter(pa.compute.is_valid(rows[POSITION])).sort_by(POSITION)
+    if any(listed[name].null_count for name in ("zone", "start_pfn", "order", "migratetype")):
+        raise ValueError("a free block without its place, order or type")
     zone, pfn, order, migratetype = (
         listed[name].to_numpy().astype(np.int64) for name in ("zone", "start_pfn", "order", "migratetype")
     )
@@ -143,6 +145,8 @@ def restore_lists(rows: pa.Table) -> FreeLists:
 
 def restore_owners(rows: pa.Table) -> Owners:
     """The owners of a file's rows."""
+    if rows["start_pfn"].null_count or rows["nr_pages"].null_count:
+        raise ValueError("an owner without pages")
     column = rows[OWNER].combine_chunks().dictionary_encode()
     owner = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     start = rows["start_pfn"].to_numpy().astype(np.int64)
@@ -254,7 +258,7 @@ def restore(path: Path, told: Mapping[str, Any], rows: pa.Table) -> Snapshot:
     """The snapshot of a file's description and rows."""
     if rows.schema != FILE_SCHEMA:
         raise ValueError("its columns are not those of docs/snapshot.md")
-    if not isinstance(told["kernel"], str | None):
+    if not isinstance(told["kernel"], str | None) or not (told["kernel"] or " ").isprintable():
         raise ValueError("the kernel's release is no text")
     check_geometry(told)
     known = bool(told["pages_known"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..errors import printable
 from ..machine.alloc_events import AllocationEvents
 
 __all__ = ["show", "to_json"]
@@ -31,7 +32,7 @@ def show(path: Path, events: AllocationEvents, nr_bytes: int, console: Console) 
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     size = f"{nr_bytes / (1 << 20):,.1f} MiB" if nr_bytes >= 1 << 20 else f"{nr_bytes / 1024:,.1f} KiB"
-    kernel = f" · Linux {origin.kernel}" if origin.kernel else ""
+    kernel = f" · Linux {printable(origin.kernel)}" if origin.kernel else ""
     cpus = f" · {origin.cpus} CPU{'s' if origin.cpus != 1 else ''}" if origin.cpus else ""
     line(
         f"{path}: {size} · {origin.source}{kernel}{cpus} · {events.table.num_rows:,} events in "

@@ -12,6 +12,7 @@ from ..doctor.reason_causes import CauseGroup
 from ..doctor.remedies import Remedy
 from ..doctor.report import Blocker, Report, Row, ZoneMap
 from ..doctor.sizes import size_name
+from ..errors import printable
 from .anywhere import show_anywhere
 from .areas import show_areas
 from .counts import show_counts
@@ -81,7 +82,7 @@ def headline(report: Report) -> list[str]:
     present = sum(zone.present for zone in report.zones) * report.page_size
     later = sum(end - start for zone in report.zones for start, end in zone.uninitialised) * report.page_size
     parts = [
-        f"Linux {report.kernel}" if report.kernel else "kernel unknown",
+        f"Linux {printable(report.kernel)}" if report.kernel else "kernel unknown",
         f"{present / (1 << 30):.1f} GiB" + (f", {later / (1 << 30):.1f} of them not initialised yet" if later else ""),
         f"zones {zones}",
         f"pageblock {size_name(1 << report.pageblock_order, report.page_size)}",

@@ -104,10 +104,10 @@ class Writer:
         for name, value in one.args.items():
             note = event.debug_annotations.add()
             note.name = name
-            if isinstance(value, int):
+            if isinstance(value, int) and not isinstance(value, bool):
                 note.int_value = value
             else:
-                note.string_value = value
+                note.string_value = str(value)
         self.event(one.end_ns, track, kinds.TYPE_SLICE_END)
 
     def counter(self, counter: Counter, parent: int) -> None:

@@ -94,8 +94,9 @@ def read_results(folder: Path) -> Results:
     told = json.loads(tables[0].schema.metadata[KEY.encode()])
     try:
         runs = pa.concat_tables([one.replace_schema_metadata(None) for one in tables], promote_options="permissive")
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{folder}: its files do not belong together ({error})") from error
+    except pa.ArrowException as error:
+        words = " ".join(str(error).split())[:120]
+        raise InputError(f"{folder}: its files do not belong together ({words}); sweep anew") from error
     runs = runs.sort_by("id")
     varied = tuple(
         name for name in PARAMETERS if name in runs.column_names and len({str(v) for v in runs[name].to_pylist()}) > 1
@@ -107,8 +108,11 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         file = pq.ParquetFile(path)
         told = json.loads((file.schema_arrow.metadata or {}).get(KEY.encode(), b"null"))
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
+        if not isinstance(told, dict) or told.get("format") != FORMAT or not isinstance(told.get("name"), str):
             raise InputError(f"{path}: no results of a sweep of format {FORMAT}; move it away")
+        names_there = file.schema_arrow.names
+        if "id" not in names_there or len(set(names_there)) < len(names_there):
+            raise InputError(f"{path}: its columns are not those of docs/sweep.md; remove it and --resume")
         table = file.read(columns)
         if columns is None and pa.types.is_list(table.schema.field("series").type):
             names = {field.name for field in table.schema.field("series").type.value_type}
