@@ -97,6 +97,8 @@ def read_results(folder: Path) -> Results:
     except pa.ArrowException as error:
         words = " ".join(str(error).split())[:120]
         raise InputError(f"{folder}: its files do not belong together ({words}); sweep anew") from error
+    if not runs.num_rows or "series" not in runs.column_names or runs["series"].null_count:
+        raise InputError(f"{folder}: its files hold no whole run; sweep anew")
     runs = runs.sort_by("id")
     varied = tuple(
         name for name in PARAMETERS if name in runs.column_names and len({str(v) for v in runs[name].to_pylist()}) > 1

@@ -158,6 +158,8 @@ def _value(source: str, who: str, key: str, kind: type[Any], value: Any) -> Any:
 def _lifetime(value: Any) -> Lifetime:
     """A number of ticks, or a table of a lifetime's values."""
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) < 1e18:
+            raise InputError("a lifetime of more than 10^18 ticks: write a number of a sensible size")
         return Lifetime(float(value))
     if not isinstance(value, dict):
         raise InputError(f'{value!r} is no lifetime: write ticks, or {{ mean = 50, shape = "lognormal" }}')
