@@ -14,7 +14,17 @@ import numpy.typing as npt
 from ...errors import InputError
 from ...mm import Migratetype, PageClass, PageFlag
 from .quantities import FOREVER, QUANTILES, TICK, Amount, Lifetime, Orders, mean_one
-from .requests import Call, Requests, Running, World, at_random, make_requests, no_requests
+from .requests import (
+    Call,
+    Requests,
+    Running,
+    World,
+    at_random,
+    make_requests,
+    most_in_a_tick,
+    no_requests,
+    within,
+)
 
 __all__ = [
     "KINDS",
@@ -75,28 +85,9 @@ class Base:
         return 0
 
 
-#: Requests of an actor in a tick that any machine takes.
-_LEAST_MOST = 1 << 22
-
-
-def _most(world: World) -> int:
-    """Requests of an actor in a tick, at most: far beyond what the machine has room for."""
-    return max(_LEAST_MOST, 16 * world.total_pages)
-
-
-def _within(count: float, most: int) -> float:
-    """So many requests, unless they are more than ``most``. Raises InputError."""
-    if count > most:
-        raise InputError(
-            f"{count:,.0f} requests of one actor in a tick: at most {most:,}; "
-            "lower its rate, its size or its lifetime, or give more memory"
-        )
-    return count
-
-
 def _arrivals(rng: np.random.Generator, mean: float, most: int) -> int:
     """How many come in a tick. Raises InputError for more than ``most`` on average."""
-    return int(rng.poisson(_within(mean, most))) if mean > 0 else 0
+    return int(rng.poisson(within(mean, most))) if mean > 0 else 0
 
 
 class _Asks:
@@ -116,8 +107,8 @@ class _Steady(_Asks):
         self.actor = actor
         self.rng = world.rng
         at_once = pages / actor.orders.mean_pages
-        self.most = _most(world)
-        self.at_once = round(_within(at_once, self.most))
+        self.most = most_in_a_tick(world)
+        self.at_once = round(within(at_once, self.most))
         # those kept for ever are there from the start
         mean = max(actor.lifetime.mean, 1 / TICK)
         self.a_tick = at_once * (1 - actor.lifetime.forever) / mean
@@ -204,7 +195,7 @@ class Network(Base):
 class _Packets(_Asks):
     def __init__(self, actor: Network, world: World) -> None:
         self.actor, self.rng = actor, world.rng
-        self.most = _most(world)
+        self.most = most_in_a_tick(world)
         self.a_tick = actor.rate.pages(world.total_pages, world.page_size) / actor.orders.mean_pages
 
     def requests(self, tick: int) -> Requests:
@@ -260,7 +251,7 @@ class PageCache(Base):
 class _Reads(_Asks):
     def __init__(self, actor: PageCache, world: World) -> None:
         self.actor, self.rng = actor, world.rng
-        self.most = _most(world)
+        self.most = most_in_a_tick(world)
         of_file = max(1.0, actor.file_size.pages(world.total_pages, world.page_size) / actor.orders.mean_pages)
         self.files = actor.rate.pages(world.total_pages, world.page_size) / actor.orders.mean_pages / of_file
         self.requests_of = _sizes(of_file, 1.0 if of_file > 1 else 0.0, world.total_pages)
@@ -269,7 +260,7 @@ class _Reads(_Asks):
         rng, actor = self.rng, self.actor
         files = _arrivals(rng, self.files, self.most) if not actor.until or tick < actor.until else 0
         of_file = self.requests_of[rng.integers(0, QUANTILES, files, np.uint16)]
-        count = int(_within(int(of_file.sum()), self.most))
+        count = int(within(int(of_file.sum()), self.most))
         orders = actor.orders.draw(rng, count)
         chance = rng.integers(0, QUANTILES, count, np.uint16)
         # one draw for both: a share of the dirty and of the clean is read again
@@ -331,7 +322,7 @@ class Anonymous(Base):
 class _Processes(_Asks):
     def __init__(self, actor: Anonymous, world: World) -> None:
         self.actor, self.rng = actor, world.rng
-        self.most = _most(world)
+        self.most = most_in_a_tick(world)
         mean = actor.size.pages(world.total_pages, world.page_size)
         # none alone has more than the machine
         self.sizes = _sizes(mean, actor.spread, world.total_pages)
@@ -366,7 +357,7 @@ def _faults(
     pinned: float = 0.0,
 ) -> Requests:
     """The pages of processes of these sizes, touched in the course of the tick; all of one process end together."""
-    _within(float(sizes.sum()), most)
+    within(float(sizes.sum()), most)
     huge = (sizes * thp).astype(np.int64) >> thp_order
     base = sizes - (huge << thp_order)
     tables = sizes // _PER_TABLE + 1 if page_tables else np.zeros_like(sizes)
@@ -424,7 +415,7 @@ class _Guests(_Asks):
 
     def __init__(self, actor: VirtualMachines, world: World) -> None:
         self.actor, self.rng = actor, world.rng
-        self.most = _most(world)
+        self.most = most_in_a_tick(world)
         self.size = max(1, round(actor.size.pages(world.total_pages, world.page_size)))
         self.thp = actor.thp if actor.thp_order <= world.max_order else 0.0
         # tick of the next deflation, tick of the end

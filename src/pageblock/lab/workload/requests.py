@@ -6,7 +6,21 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["REQUEST", "Actor", "Call", "Requests", "Running", "World", "at_random", "make_requests", "no_requests"]
+from ...errors import InputError
+
+__all__ = [
+    "REQUEST",
+    "Actor",
+    "Call",
+    "Requests",
+    "Running",
+    "World",
+    "at_random",
+    "make_requests",
+    "most_in_a_tick",
+    "no_requests",
+    "within",
+]
 
 #: One request for a block of pages. ``at``: when in its tick, in parts of a tick; ``op``: 1 allocate, 5 as GFP_ATOMIC;
 #: ``flags``: page class and flags; ``spare``: how often reclaim passes it over; ``life``: parts of a tick, or FOREVER.
@@ -121,3 +135,22 @@ def make_requests(
     made["op"] = op
     made["spare"] = spare
     return made
+
+
+#: Requests of an actor in a tick that any machine takes.
+_LEAST = 1 << 22
+
+
+def most_in_a_tick(world: World) -> int:
+    """Requests of an actor in a tick, at most: far beyond what the machine has room for."""
+    return max(_LEAST, 16 * world.total_pages)
+
+
+def within(count: float, most: int) -> float:
+    """So many requests, unless they are more than ``most``. Raises InputError."""
+    if count > most:
+        raise InputError(
+            f"{count:,.0f} requests of one actor in a tick: at most {most:,}; "
+            "lower its rate, its size or its lifetime, or give more memory"
+        )
+    return count
