@@ -109,9 +109,12 @@ def test_events_that_the_kernel_overwrote_are_counted(tmp_path: Path, monkeypatc
     def without_reading(own: TraceBuffer, *args: object) -> object:
         nonlocal overwritten
         (own.path / "tracing_on").write_text("1")
-        for _ in range(20):
-            (tmp_path / "big").write_bytes(bytes(32 << 20))
-            (tmp_path / "big").unlink()
+        for _ in range(50):
+            # pages one by one: a large file may get few large ones
+            for i in range(1000):
+                (tmp_path / f"small-{i}").write_bytes(bytes(4096))
+            for i in range(1000):
+                (tmp_path / f"small-{i}").unlink()
             overwritten = record_module.lost_events(own)
             if overwritten > 1000:
                 break
