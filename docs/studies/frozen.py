@@ -27,10 +27,12 @@ __all__ = [
     "Range",
     "ask",
     "falsely",
+    "figure",
     "granted",
     "percent",
     "ranges",
     "share",
+    "size_words",
     "state_of",
     "table",
 ]
@@ -151,9 +153,19 @@ def falsely(one: Asked, alone: Asked) -> npt.NDArray[np.bool_]:
 
 def share(states: Sequence[npt.NDArray[np.bool_]]) -> list[float]:
     """Share of the ranges, with its 95 % interval: a bootstrap over the states, not over the ranges, which share a state."""
-    shares = np.array([float(one.mean()) for one in states])
-    low, high = (float(bound[0]) for bound in interval(shares[:, None]))
-    return [round(value, 6) for value in (float(shares.mean()), low, high)]
+    return figure([float(one.mean()) for one in states])
+
+
+def figure(values: Any) -> list[float]:
+    """The mean of a value a state or a run, with its 95 % interval."""
+    array = np.asarray(values, float)
+    low, high = (float(bound[0]) for bound in interval(array[:, None]))
+    return [round(value, 6) for value in (float(array.mean()), low, high)]
+
+
+def size_words(size: int) -> str:
+    """Bytes, as a person says them."""
+    return f"{size >> 20:,} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def percent(figure: Sequence[float], digits: int = 1) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from docs.studies.camera import answer, packing
+from docs.studies.pages import with_tables
 from pageblock.lab.run import Settings, run
 from pageblock.lab.sweep import load_sweep
 from pageblock.lab.workload import load_workload
@@ -39,7 +40,7 @@ def run_of(
 
 def test_the_page_is_made_of_the_summary() -> None:
     text = (HERE / "README.md").read_text()
-    assert answer.rewritten(text, stored()) == text
+    assert with_tables(text, answer.page(stored())) == text
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from docs.studies import frozen
 from docs.studies.boundary import answer as boundary
 from docs.studies.granularity import answer as granularity
+from docs.studies.pages import with_tables
 from pageblock.lab.sweep import load_sweep
 
 STUDIES = pytest.mark.parametrize("study", [granularity, boundary], ids=["granularity", "boundary"])
@@ -23,7 +24,7 @@ def stored(study: ModuleType) -> dict[str, Any]:
 @STUDIES
 def test_the_page_is_made_of_the_summary(study: ModuleType) -> None:
     text = (study.HERE / "README.md").read_text()
-    assert study.rewritten(text, stored(study)) == text
+    assert with_tables(text, study.page(stored(study))) == text
 
 
 @STUDIES

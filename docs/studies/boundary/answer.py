@@ -1,6 +1,5 @@
 """What the boundary study found: the numbers of its states and of its sweep, and its page."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,15 @@ from typing import Any
 import numpy as np
 
 from pageblock.lab.sweep import read_results
-from pageblock.lab.sweep.curves import interval
 from pageblock.view.plot import Curve, draw_curves
 
-from ..frozen import Asked, Machine, ask, falsely, granted, percent, ranges, share, state_of, table
+from ..frozen import Asked, Machine, ask, falsely, figure, granted, percent, ranges, share, size_words, state_of, table
+from ..pages import write
 
-__all__ = ["draw", "main", "page", "rewritten", "summary"]
+__all__ = ["draw", "main", "page", "summary"]
 
 HERE = Path(__file__).parent
 MIXES = HERE.parent / "granularity"
-
-BEGIN, END = "<!-- tables: made by answer.py -->", "<!-- end of tables -->"
 
 MACHINES = (
     Machine("x86-64", 4096, 10, 9, 512 << 20, 9),
@@ -88,16 +85,11 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
             )
         row: dict[str, Any] = {"pageblock_order": order, "runs": len(shares[ALONE])}
         for release, one in shares.items():
-            row[f"granted_{release}"] = _figure(one)
-        row[f"difference_{WINDOWS}"] = _figure(shares[ALONE] - shares[WINDOWS])
-        row[f"difference_{BLOCKS}"] = _figure(shares[ALONE] - shares[BLOCKS])
+            row[f"granted_{release}"] = figure(one)
+        row[f"difference_{WINDOWS}"] = figure(shares[ALONE] - shares[WINDOWS])
+        row[f"difference_{BLOCKS}"] = figure(shares[ALONE] - shares[BLOCKS])
         rows.append(row)
     return rows
-
-
-def _figure(values: Any) -> list[float]:
-    low, high = (float(bound[0]) for bound in interval(np.asarray(values)[:, None]))
-    return [round(value, 6) for value in (float(np.mean(values)), low, high)]
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -124,7 +116,7 @@ def page(found: dict[str, Any]) -> str:
         (
             (
                 f"{row['machine']}, {row['workload']}",
-                _size(row["size"]),
+                size_words(row["size"]),
                 percent(row[f"granted_{ALONE}"]),
                 percent(row[f"granted_{BLOCKS}"]),
                 percent(row[f"granted_{WINDOWS}"]),
@@ -146,7 +138,7 @@ def page(found: dict[str, Any]) -> str:
         ),
         (
             (
-                _size(4096 << row["pageblock_order"]),
+                size_words(4096 << row["pageblock_order"]),
                 str(row["runs"]),
                 *(percent(row[f"granted_{release}"]) for release in (ALONE, BLOCKS, WINDOWS)),
                 *(percent(row[f"difference_{release}"]) for release in (BLOCKS, WINDOWS)),
@@ -155,10 +147,6 @@ def page(found: dict[str, Any]) -> str:
         ),
     )
     return f"### The same states\n\n{states}\n\n### Each on a machine of its own\n\n{over}\n"
-
-
-def _size(size: int) -> str:
-    return f"{size >> 20:,} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
@@ -180,20 +168,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
     )
 
 
-def rewritten(text: str, found: dict[str, Any]) -> str:
-    """The page's text with the tables as they are now."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{page(found)}\n{END}{after}"
-
-
 def main(folder: Path) -> None:
     """Write summary, page and picture."""
-    found = summary(folder)
-    (HERE / "summary.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    readme = HERE / "README.md"
-    readme.write_text(rewritten(readme.read_text(encoding="utf-8"), found), encoding="utf-8")
-    draw(found, HERE / "lost.png")
+    write(HERE, summary(folder), page, draw, "lost.png")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 ``python -m docs.studies.camera.answer DIR`` makes them anew; in DIR lie the results of each sweep file, in a folder of its stem.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,13 +19,12 @@ from pageblock.lab.workload import Workload, load_workload
 from pageblock.mm import Geometry
 from pageblock.view.plot import Curve, draw_curves
 
+from ..pages import write
 from .packing import MIB, Demand, buffers, cameras, demand, packed
 
-__all__ = ["draw", "page", "rewritten", "summary"]
+__all__ = ["draw", "page", "summary"]
 
 HERE = Path(__file__).parent
-
-BEGIN, END = "<!-- tables: made by answer.py -->", "<!-- end of tables -->"
 
 #: What "succeeds" means: the share of requests that are served.
 WANTED = 0.999
@@ -417,20 +415,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
     )
 
 
-def rewritten(text: str, found: dict[str, Any]) -> str:
-    """The page's text with the tables as they are now."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{page(found)}\n{END}{after}"
-
-
 def main(folder: Path) -> None:
     """Write summary, page and picture."""
-    found = summary(folder)
-    (HERE / "summary.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    readme = HERE / "README.md"
-    readme.write_text(rewritten(readme.read_text(encoding="utf-8"), found), encoding="utf-8")
-    draw(found, HERE / "fails.png")
+    write(HERE, summary(folder), page, draw, "fails.png")
 
 
 if __name__ == "__main__":

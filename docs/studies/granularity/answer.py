@@ -1,6 +1,5 @@
 """What the granularity study found: the numbers of its states, of its sweep and of the rules of alignment, and its page."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,15 @@ import numpy as np
 
 from pageblock.consumers.kernel import cma_min_alignment_pages
 from pageblock.lab.sweep import read_results
-from pageblock.lab.sweep.curves import interval
 from pageblock.mm import Geometry
 from pageblock.view.plot import Curve, draw_curves
 
-from ..frozen import Asked, Machine, ask, falsely, granted, percent, ranges, share, state_of, table
+from ..frozen import Asked, Machine, ask, falsely, figure, granted, percent, ranges, share, size_words, state_of, table
+from ..pages import write
 
-__all__ = ["draw", "main", "page", "rewritten", "summary"]
+__all__ = ["draw", "main", "page", "summary"]
 
 HERE = Path(__file__).parent
-
-BEGIN, END = "<!-- tables: made by answer.py -->", "<!-- end of tables -->"
 
 #: s390x has the largest gap between pageblock (1 MiB) and max order block (4 MiB) of the common configurations.
 MACHINES = (
@@ -86,8 +83,8 @@ def unplugged(machine: Machine, workload: str, seeds: int = SEEDS) -> dict[str, 
         every = [(at, at + step // machine.page_size) for at in range(0, machine.nr_pages, step // machine.page_size)]
         free[release] = np.array([granted(ask(machine, release, state, every)).sum() * step for state in states])
         found[f"step_{release}"] = step
-        found[f"bytes_{release}"] = _figure(free[release])
-    found["gain"] = _figure(free["6.12"] - free["5.15"])
+        found[f"bytes_{release}"] = figure(free[release])
+    found["gain"] = figure(free["6.12"] - free["5.15"])
     return found
 
 
@@ -120,17 +117,12 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
         {
             "release": release,
             "runs": len(one),
-            "granted": _figure(one),
-            "more": _figure(one - shares["5.15"]),
-            "moved": _figure(moved[release]),
+            "granted": figure(one),
+            "more": figure(one - shares["5.15"]),
+            "moved": figure(moved[release]),
         }
         for release, one in shares.items()
     ]
-
-
-def _figure(values: Any) -> list[float]:
-    low, high = (float(bound[0]) for bound in interval(np.asarray(values, float)[:, None]))
-    return [round(value, 6) for value in (float(np.mean(values)), low, high)]
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -152,7 +144,7 @@ def page(found: dict[str, Any]) -> str:
         (
             (
                 f"{row['machine']}, {row['workload']}",
-                _size(row["size"]),
+                size_words(row["size"]),
                 *(percent(row[f"granted_{release}"]) for release in RELEASES),
                 percent(row["false_5.15"]),
                 percent(row["false_6.12"]),
@@ -178,7 +170,7 @@ def page(found: dict[str, Any]) -> str:
         (
             (
                 f"{row['machine']}, {row['workload']}",
-                f"{_size(row['step_5.15'])}, {_size(row['step_6.12'])}",
+                f"{size_words(row['step_5.15'])}, {size_words(row['step_6.12'])}",
                 *(_mib(row[f"bytes_{release}"], row["memory"]) for release in ("5.15", "6.12")),
                 _mib(row["gain"], row["memory"]),
             )
@@ -190,7 +182,7 @@ def page(found: dict[str, Any]) -> str:
         (
             (
                 row["machine"],
-                *(_size(row[f"unit_{release}"]) for release in ("5.15", "6.1")),
+                *(size_words(row[f"unit_{release}"]) for release in ("5.15", "6.1")),
                 *(f"{row[f'waste_{release}'] / (1 << 20):.1f} MiB" for release in ("5.15", "6.1")),
             )
             for row in found["alignments"]
@@ -208,10 +200,6 @@ def page(found: dict[str, Any]) -> str:
 def _mib(figure: list[float], memory: int) -> str:
     middle, low, high = (value / (1 << 20) for value in figure)
     return f"{middle:,.0f} MiB ({low:,.0f} – {high:,.0f}) of {memory >> 20:,}"
-
-
-def _size(size: int) -> str:
-    return f"{size >> 20:,} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
@@ -233,20 +221,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
     )
 
 
-def rewritten(text: str, found: dict[str, Any]) -> str:
-    """The page's text with the tables as they are now."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{page(found)}\n{END}{after}"
-
-
 def main(folder: Path) -> None:
     """Write summary, page and picture."""
-    found = summary(folder)
-    (HERE / "summary.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    readme = HERE / "README.md"
-    readme.write_text(rewritten(readme.read_text(encoding="utf-8"), found), encoding="utf-8")
-    draw(found, HERE / "false-busy.png")
+    write(HERE, summary(folder), page, draw, "false-busy.png")
 
 
 if __name__ == "__main__":

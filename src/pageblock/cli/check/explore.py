@@ -26,10 +26,9 @@ from ...output import check_output, whole_file
 from ...view.explore import exploration_json, show_exploration
 from ...view.progress import state_progress
 from ...view.searched import searched_json, show_searched
+from .given import refuse
 
 __all__ = ["command"]
-
-_COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 
 #: Options that a file to go on with decides.
 _OF_THE_FILE = (
@@ -167,7 +166,7 @@ def command(
     if held_to is None and "+bug-" in release:
         held_to = find_release(release).base
     if gigantic:
-        _only(ctx, _OF_GIGANTIC)
+        refuse(ctx, lambda name: name not in _OF_GIGANTIC, "--gigantic is a search of its own, which does all there is")
         return _gigantic(release, pages, pageblock_order, max_order, 2 if depth is None else depth, as_json)
     keep = out or resume
     if trace is not None and keep is not None and Path(trace).resolve() == Path(keep).resolve():
@@ -176,7 +175,7 @@ def command(
         if name is not None:
             check_output(Path(name), force=force)
     if resume is not None:
-        _only_new(ctx)
+        refuse(ctx, lambda name: name in _OF_THE_FILE, "a file to go on with decides this itself")
         search, ended = load(Path(resume), depth, memory << 20)
         if search.bounds.depth is None and ended == "depth":
             ended = "interrupted"
@@ -223,26 +222,6 @@ def _gigantic(release: str, pages: int, pageblock_order: int, max_order: int, de
     found = first_broken(release, menu)
     click.echo(json.dumps(searched_json(release, found)) if as_json else show_searched(release, found))
     return 1 if isinstance(found, Broken) else 0
-
-
-def _only(ctx: click.Context, taken: set[str]) -> None:
-    """Other options are refused, where they would be passed over."""
-    given = [
-        max(param.opts, key=len)
-        for param in ctx.command.params
-        if param.name not in taken and ctx.get_parameter_source(param.name or "") is _COMMANDLINE
-    ]
-    if given:
-        raise InputError(
-            f"{', '.join(given)}: --gigantic is a search of its own, which does all there is; leave it out"
-        )
-
-
-def _only_new(ctx: click.Context) -> None:
-    """A file to go on with says what is explored: options that would say it anew are refused."""
-    given = [f"--{name.replace('_', '-')}" for name in _OF_THE_FILE if ctx.get_parameter_source(name) is _COMMANDLINE]
-    if given:
-        raise InputError(f"{', '.join(given)}: a file to go on with decides this itself; leave it out")
 
 
 def _run(search: Search, keep: Path | None, seconds: float | None) -> Exploration:

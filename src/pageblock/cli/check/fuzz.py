@@ -14,6 +14,7 @@ from ...mm import release as find_release
 from ...view.fuzz import core_finding_json, finding_json, show_core_finding, show_finding
 from ...view.progress import operation_progress
 from ...view.terminal import counted, stdout
+from .given import refuse
 
 __all__ = ["command"]
 
@@ -63,9 +64,9 @@ def command(
     What is drawn depends on the release and the seed alone. Exits 1 if the two differ, or an invariant is broken.
     """
     if number is not None:
-        _refuse(ctx, ("ops", "jobs", "log_file", "keep_going"), "--case is one case, whole")
+        refuse(ctx, lambda name: name in ("ops", "jobs", "log_file", "keep_going"), "--case is one case, whole")
     if core_only:
-        _refuse(ctx, ("interval", "no_shrink"), "--core-only has checks of its own")
+        refuse(ctx, lambda name: name in ("interval", "no_shrink"), "--core-only has checks of its own")
     if model is not None:
         if core_only:
             raise click.UsageError("--core-only compares nothing, so that --model says nothing: leave one of them out")
@@ -110,17 +111,6 @@ def command(
     if interrupted:
         return 2
     return 1 if findings else 0
-
-
-def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
-    """Options that would be passed over are refused."""
-    given = [
-        max(param.opts, key=len)
-        for param in ctx.command.params
-        if param.name in names and ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(f"{', '.join(given)}: {why}: leave it out")
 
 
 def _run(
